@@ -1,0 +1,1 @@
+"""Numerics on networks, purely: what the results say of the nodes, and how precisely."""

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar, assert_never
 
 from alchemiscale_strategist.errors import RejectedInputError
-from alchemiscale_strategist.planning.models import checked_choice
+from alchemiscale_strategist.planning.models import checked_choice, is_finite_number
 
-__all__ = ["Apportionment", "apportion"]
+__all__ = ["EQUAL_WITHIN", "Apportionment", "apportion", "equalize_weights"]
+
+EQUAL_WITHIN = 1e-9
+"""Weights that differ by less than this, relative to the larger, are equal."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -68,7 +71,7 @@ def apportion(
     held = {}
     room = {}
     for key, weight in weights.items():
-        if not (math.isfinite(weight) and weight >= 0):
+        if not (is_finite_number(weight) and weight >= 0):
             raise RejectedInputError(field=f"weights[{key!r}]", value=weight, expected="a finite number of at least 0")
         held[key] = _bound("floors", floors, key, 0)
         room[key] = (_bound("ceilings", ceilings, key, seats) - held[key]) if weight > 0 else 0
@@ -76,39 +79,64 @@ def apportion(
     # Nobody has to be compared with anybody while there is enough for all.
     if left >= sum(more for more in room.values() if more > 0):
         return {key: count + max(room[key], 0) for key, count in held.items()}
-
-    queue = [
-        (-_priority(chosen, weights[key], count), -weights[key], _OrderedKey(key))
-        for key, count in held.items()
-        if room[key] > 0
-    ]
-    heapq.heapify(queue)
-    for _ in range(left):
-        key = queue[0][2].key
+    for key in _order_of_seats(equalize_weights(weights), held, room, chosen):
+        if left <= 0:
+            break
         held[key] += 1
-        room[key] -= 1
-        if room[key] > 0:
-            priority = _priority(chosen, weights[key], held[key])
-            heapq.heapreplace(queue, (-priority, -weights[key], queue[0][2]))
-        else:
-            heapq.heappop(queue)
+        left -= 1
     return held
+
+
+def _order_of_seats(
+    weights: Mapping[Key, float], held: Mapping[Key, int], room: Mapping[Key, int], method: Apportionment
+) -> Iterator[Key]:
+    """Who gets the next seat, and the next, until there is no room: by priority, then weight, then key."""
+    parties = [(key, weights[key], held[key], held[key] + room[key]) for key in held if room[key] > 0]
+    queue = [(-_priority(method, weight, count), index, count) for index, (_, weight, count, _) in enumerate(parties)]
+    heapq.heapify(queue)
+    while queue:
+        # Priorities that are equal but for rounding are a tie: they are taken out together and ordered anew.
+        head = -queue[0][0]
+        tied = []
+        while queue and -queue[0][0] >= head * (1 - EQUAL_WITHIN):
+            _, index, count = heapq.heappop(queue)
+            tied.append((-parties[index][1], _OrderedKey(parties[index][0]), index, count + 1))
+        tied.sort()
+        for _, ordered, index, count in tied:
+            yield ordered.key
+            _, weight, _, most = parties[index]
+            if count < most:
+                heapq.heappush(queue, (-_priority(method, weight, count), index, count))
 
 
 def _priority(method: Apportionment, weight: float, held: int) -> float:
     match method:
         case Apportionment.WEBSTER:
-            exact = weight / (2 * held + 1)
+            return weight / (2 * held + 1)
         case Apportionment.ADAMS:
-            exact = weight / held if held else math.inf
+            return weight / held if held else math.inf
         case _:
             assert_never(method)
-    if exact == math.inf:
-        return exact
-    # Kept to about nine digits: 0.3 / 3 and 0.1 / 1 are a tie, whatever the last bits say. Rounding keeps the order,
-    # so the method stays house-monotone.
-    mantissa, exponent = math.frexp(exact)
-    return math.ldexp(round(mantissa * 2**30), exponent - 30)
+
+
+def equalize_weights(weights: Mapping[Key, float | None]) -> dict[Key, float]:
+    """Drop ``None`` and give weights that are equal but for rounding the same value, the largest among them.
+
+    >>> equalize_weights({"a": 0.1 + 0.2, "b": 0.3, "c": 0.4, "d": None})
+    {'c': 0.4, 'a': 0.30000000000000004, 'b': 0.30000000000000004}
+    """
+    equalized: dict[Key, float] = {}
+    head = math.inf
+    for weight, key in sorted(((w, k) for k, w in weights.items() if w is not None), key=_by_weight, reverse=True):
+        # Each is compared with the largest of its group, so a long chain of small steps cannot drift.
+        if weight < head * (1 - EQUAL_WITHIN) or head == math.inf:
+            head = weight
+        equalized[key] = head
+    return equalized
+
+
+def _by_weight(pair: tuple[float, Key]) -> float:
+    return pair[0]
 
 
 class _OrderedKey:

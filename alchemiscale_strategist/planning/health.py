@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any
 
 from alchemiscale_strategist.errors import StrategyError, TransientError
 from alchemiscale_strategist.planning.models import (
@@ -20,7 +20,10 @@ from alchemiscale_strategist.planning.models import (
     TaskPlan,
 )
 
-__all__ = ["Failure", "StrategyHealth"]
+__all__ = ["Failure", "StrategyHealth", "retry_delay"]
+
+_FIRST_RETRY = timedelta(seconds=5)
+_LONGEST_RETRY = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,21 +128,16 @@ class StrategyHealth:
     def is_due(self, results: ResultsSeen, *, now: datetime, minimum_interval: timedelta = timedelta(0)) -> bool:
         """Whether a pass is to run, given the network's successful ``results`` and the service's minimum interval.
 
-        An edit of the specification makes a network due at once whatever this says, unless its mode is disabled.
+        A pass that failed is tried again at ``retry_at``, whatever the interval; a dormant one runs when its results
+        have changed. An edit of the specification makes a network due at once, unless it is disabled or in error.
         """
-        if self.mode is StrategyMode.DISABLED or (self.retry_at is not None and now < self.retry_at):
+        if self.mode is StrategyMode.DISABLED or self.status is StrategyStatus.ERROR:
             return False
+        if self.retry_at is not None:
+            return now >= self.retry_at
         interval = max(self.sleep_interval, minimum_interval)
         rested = self.last_iteration is None or now >= self.last_iteration + interval
-        match self.status:
-            case StrategyStatus.AWAKE:
-                return rested
-            case StrategyStatus.DORMANT:
-                return rested and results != self.results_seen
-            case StrategyStatus.ERROR:
-                return False
-            case _:
-                assert_never(self.status)
+        return rested and (self.status is StrategyStatus.AWAKE or results != self.results_seen)
 
     def __repr__(self) -> str:
         indent = ",\n" + " " * len("StrategyHealth(")
@@ -166,6 +164,21 @@ class StrategyHealth:
             "stalled": list(self.stalled),
             "unclaimable": list(self.unclaimable),
         }
+
+
+def retry_delay(retries: int, *, jitter: float) -> timedelta:
+    """How long to wait after the failure that follows ``retries`` others: doubling, capped, between half and all of it.
+
+    Args:
+        retries: failures in a row before this one, ≥ 0.
+        jitter: a random number from 0 to 1, so that services that failed together do not come back together.
+
+    >>> [retry_delay(n, jitter=1.0).total_seconds() for n in (0, 1, 2, 50)]
+    [5.0, 10.0, 20.0, 600.0]
+    """
+    # 2**7 · 5 s is past the cap already; a larger exponent could overflow.
+    full = min(_FIRST_RETRY * (1 << min(retries, 7)), _LONGEST_RETRY)
+    return full * (0.5 + jitter / 2)
 
 
 def _iterated(iterations: int, seen: ResultsSeen, now: datetime) -> dict[str, Any]:

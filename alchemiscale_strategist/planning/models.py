@@ -8,12 +8,13 @@ TaskHub, where compute services claim it; *cancelling* takes it off the TaskHub 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NewType, TypeVar
+from typing import Any, NewType, TypeGuard, TypeVar
 
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.planning.tables import dataframe, html_table, text_table
@@ -443,6 +444,16 @@ def checked_choice(choices: type[_Choice], field: str, value: object) -> _Choice
         raise RejectedInputError(field=field, value=value, expected=expected) from None
 
 
+def is_finite_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite real number; numpy's are, truth values and texts are not."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of a float
+        return False
+
+
 def check_limits(max_tasks_per_transformation: object, max_tasks_per_network: object) -> None:
     """Raise :class:`RejectedInputError` unless both are limits: whole numbers ≥ 1, the second perhaps ``None``."""
     if not _is_count(max_tasks_per_transformation):
@@ -464,14 +475,13 @@ def _is_count(value: object) -> bool:
 
 
 def _checked_fraction(field: str, value: object) -> float:
-    # The comparison is false for NaN, too.
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+    if is_finite_number(value) and 0 <= value <= 1:
         return float(value)
     raise RejectedInputError(field=field, value=value, expected="a number from 0 to 1")
 
 
 def _checked_interval(field: str, value: object) -> timedelta:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if is_finite_number(value):
         try:
             value = timedelta(seconds=value)
         except OverflowError:

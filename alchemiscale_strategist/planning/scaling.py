@@ -11,21 +11,10 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import TypeVar, assert_never
 
 from alchemiscale_strategist.errors import InvalidWeightsError, RejectedInputError
-from alchemiscale_strategist.planning.apportionment import apportion
-from alchemiscale_strategist.planning.models import TaskScaling, check_limits, checked_choice
+from alchemiscale_strategist.planning.apportionment import EQUAL_WITHIN, apportion, equalize_weights
+from alchemiscale_strategist.planning.models import TaskScaling, check_limits, checked_choice, is_finite_number
 
-__all__ = [
-    "EQUAL_WITHIN",
-    "check_keys",
-    "check_normalized",
-    "equalize_weights",
-    "normalize_weights",
-    "scale_weight",
-    "weights_to_counts",
-]
-
-EQUAL_WITHIN = 1e-9
-"""Weights that differ by less than this, relative to the larger, are equal."""
+__all__ = ["check_keys", "check_normalized", "normalize_weights", "scale_weight", "weights_to_counts"]
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -35,7 +24,7 @@ def normalize_weights(
 ) -> dict[Key, float | None]:
     """Divide the weights by the sum of those that are not ``None``; where that sum is 0 they all become 0.
 
-    ``None`` (the stop condition is met) stays ``None``. This gives the same numbers as stratocaster 0.2 resolves, to the
+    ``None`` (the stop condition is met) stays ``None``. These are the numbers that stratocaster 0.2 resolves, to the
     last bit, and 0 where its ``StrategyResult.resolve()`` divides by zero.
 
     Args:
@@ -154,26 +143,6 @@ def scale_weight(weight: float, *, maximum: int, largest: float, scaling: TaskSc
     return min(count, maximum)
 
 
-def equalize_weights(weights: Mapping[Key, float | None]) -> dict[Key, float]:
-    """Drop ``None`` and give weights that are equal but for rounding the same value, the largest among them.
-
-    >>> equalize_weights({"a": 0.1 + 0.2, "b": 0.3, "c": 0.4, "d": None})
-    {'c': 0.4, 'a': 0.30000000000000004, 'b': 0.30000000000000004}
-    """
-    equalized: dict[Key, float] = {}
-    head = math.inf
-    for weight, key in sorted(((w, k) for k, w in weights.items() if w is not None), key=_by_weight, reverse=True):
-        # Each is compared with the largest of its group, so a long chain of small steps cannot drift.
-        if weight < head * (1 - EQUAL_WITHIN) or head == math.inf:
-            head = weight
-        equalized[key] = head
-    return equalized
-
-
-def _by_weight(pair: tuple[float, Key]) -> float:
-    return pair[0]
-
-
 def check_keys(weights: Mapping[Key, float | None], transformations: Collection[Key]) -> None:
     """Raise :class:`InvalidWeightsError` for the first key that is no Transformation of the network."""
     known = transformations if isinstance(transformations, Mapping | set | frozenset) else frozenset(transformations)
@@ -185,19 +154,14 @@ def check_keys(weights: Mapping[Key, float | None], transformations: Collection[
 
 
 def _checked_weight(key: Hashable, weight: object) -> float:
-    try:
-        if not isinstance(weight, bool | str | bytes):
-            value = float(weight)  # type: ignore[arg-type] # numpy's numbers are welcome; what is none raises
-            if math.isfinite(value) and value >= 0:
-                return value
-    except (TypeError, ValueError, OverflowError):
-        pass
+    if is_finite_number(weight) and weight >= 0:
+        return float(weight)
     raise InvalidWeightsError(f"the weight of {key!r} is {weight!r}, expected None or a finite number ≥ 0")
 
 
 def check_normalized(key: Hashable, weight: float | None) -> None:
     """Raise :class:`RejectedInputError` unless the weight is ``None`` or from 0 to 1."""
-    if weight is not None and not 0 <= weight <= 1 + EQUAL_WITHIN:
+    if weight is not None and not (is_finite_number(weight) and 0 <= weight <= 1 + EQUAL_WITHIN):
         raise RejectedInputError(
             field=f"weights[{key!r}]",
             value=weight,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from alchemiscale_strategist.errors import InvalidWeightsError
-from alchemiscale_strategist.planning.apportionment import apportion
+from alchemiscale_strategist.planning.apportionment import apportion, equalize_weights
 from alchemiscale_strategist.planning.models import (
     Observation,
     Reason,
@@ -27,7 +27,7 @@ from alchemiscale_strategist.planning.models import (
     TransformationState,
     Weights,
 )
-from alchemiscale_strategist.planning.scaling import check_keys, check_normalized, equalize_weights, scale_weight
+from alchemiscale_strategist.planning.scaling import check_keys, check_normalized, scale_weight
 
 __all__ = ["plan_task_changes"]
 
@@ -72,17 +72,18 @@ def plan_task_changes(observation: Observation, weights: Weights, specification:
     b                    –     0     0       0       0       0  satisfied
     """
     _check_weights(observation, weights)
+    states = observation.transformations
     if specification.mode is StrategyMode.DISABLED:
-        rows = [_untouched(state, weights, Reason.DISABLED) for state in observation.transformations]
+        rows = [_kept(state, weights.get(state.key), Reason.DISABLED) for state in states]
         return TaskPlan(network=observation.network, transformations=tuple(rows))
     if all(weight is None for weight in weights.values()):
         cancels = specification.mode is StrategyMode.FULL
-        rows = [_finished(state, cancels=cancels) for state in observation.transformations]
+        rows = [_emptied(state) if cancels else _kept(state, None, Reason.FINISHED) for state in states]
         return TaskPlan(network=observation.network, transformations=tuple(rows), finished=True)
     targets = _targets(observation, weights, specification)
     rows = [
         _planned(state, weights.get(state.key), targets[state.key], specification.extends_preference)
-        for state in observation.transformations
+        for state in states
     ]
     return TaskPlan(network=observation.network, transformations=tuple(rows), stalled=_why_stalled(rows))
 
@@ -251,25 +252,20 @@ def _is_running(task: TaskRecord) -> bool:
     return task.status is TaskStatus.RUNNING
 
 
-def _untouched(state: TransformationState, weights: Weights, reason: Reason) -> TransformationPlan:
-    have = len(state.in_flight)
-    name = state.name or state.key
-    return TransformationPlan(
-        key=state.key, name=name, weight=weights.get(state.key), have=have, want=have, reason=reason
-    )
+def _kept(state: TransformationState, weight: float | None, reason: Reason) -> TransformationPlan:
+    """Everything stays as it is."""
+    return _planned(state, weight, _Target(len(state.in_flight), reason), extends_preference=0.0)
 
 
-def _finished(state: TransformationState, *, cancels: bool) -> TransformationPlan:
-    have = len(state.in_flight)
-    # Everything leaves the TaskHub, Tasks in error included: nobody is to work on this network any more.
-    cancel = tuple(task.key for task in state.tasks if task.actioned) if cancels else ()
+def _emptied(state: TransformationState) -> TransformationPlan:
+    """Everything leaves the TaskHub, Tasks in error included: nobody is to work on this network any more."""
     return TransformationPlan(
         key=state.key,
         name=state.name or state.key,
         weight=None,
-        have=have,
-        want=0 if cancels else have,
-        cancel=cancel,
+        have=len(state.in_flight),
+        want=0,
+        cancel=tuple(task.key for task in state.tasks if task.actioned),
         reason=Reason.FINISHED,
     )
 

@@ -1,0 +1,1 @@
+"""Simulated campaigns: the real reconciler and store, with compute that is drawn at random in virtual time."""

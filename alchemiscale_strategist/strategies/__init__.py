@@ -1,0 +1,1 @@
+"""Ready Strategies; the native ones need nothing but this package."""

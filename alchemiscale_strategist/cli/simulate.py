@@ -1,0 +1,202 @@
+"""``simulate``: a whole campaign in virtual time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from alchemiscale_strategist.cli.options import (
+    ExistingFile,
+    json_option,
+    specification_of,
+    strategy_of,
+    strategy_options,
+)
+from alchemiscale_strategist.cli.output import print_json, standard_output, table
+from alchemiscale_strategist.errors import RejectedInputError
+from alchemiscale_strategist.networks import NetworkGraph
+from alchemiscale_strategist.planning.models import TransformationKey
+from alchemiscale_strategist.results import read_results
+from alchemiscale_strategist.simulation.campaign import (
+    Campaign,
+    CampaignEnd,
+    CampaignRun,
+    Progress,
+    simulate_campaign,
+)
+from alchemiscale_strategist.simulation.compute import ComputeSettings
+from alchemiscale_strategist.simulation.examples import tyk2
+from alchemiscale_strategist.simulation.plot import check_plot_path, save_plot
+from alchemiscale_strategist.simulation.report import (
+    TRANSFORMATION_COLUMNS,
+    comparison,
+    summary,
+    to_json,
+    transformation_rows,
+)
+from alchemiscale_strategist.simulation.truth import TransformationTruth, made_up_truth, truth_from_results
+
+__all__ = ["simulate"]
+
+_COMPARISON_COLUMNS = ("campaign", "tasks", "gpu_hours", "mean_standard_error")
+
+
+@click.command()
+@click.argument("network_file", metavar="[NETWORK]", required=False, type=ExistingFile)
+@click.option(
+    "--results",
+    "results_file",
+    type=ExistingFile,
+    help="Real repeats of NETWORK to draw results like; without them a truth is made up.",
+)
+@strategy_options
+@click.option("--workers", type=int, default=8, show_default=True, help="Tasks that run at once.")
+@click.option("--failure-rate", type=float, default=0.02, show_default=True, help="Chance that an attempt fails.")
+@click.option("--max-restarts", type=int, default=3, show_default=True, help="Restarts of a failed Task.")
+@click.option("--sleep-interval", type=float, default=3600.0, show_default=True, help="Seconds between two passes.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same campaign.")
+@click.option("--store", "store_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep the store here.")
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save a plot of uncertainty against compute: .png, .svg, .pdf or .html (a page with the tables).",
+)
+@json_option
+def simulate(
+    *,
+    network_file: Path | None,
+    results_file: Path | None,
+    strategy: str,
+    settings: tuple[str, ...],
+    workers: int,
+    failure_rate: float,
+    max_restarts: int,
+    sleep_interval: float,
+    seed: int,
+    store_file: Path | None,
+    plot_file: Path | None,
+    as_json: bool,
+    **limits: Any,  # noqa: ANN401 - the options of specification_of
+) -> None:
+    """Simulate a campaign on NETWORK until the Strategy has no more to ask, in virtual time.
+
+    The service itself is real: reconciler, planning and store; only the compute is drawn at random. NETWORK is a gufe
+    AlchemicalNetwork (JSON) or an edge table (CSV, TSV, Parquet); without it TYK2 is taken, with real results.
+    """
+    if plot_file is not None:
+        check_plot_path(plot_file)
+    compute = ComputeSettings(workers=workers, failure_rate=failure_rate, max_restarts=max_restarts, seed=seed)
+    network, truth, source = _world(network_file, results_file, seed)
+    campaign = Campaign(
+        network=network,
+        truth=truth,
+        strategy=strategy_of(strategy, settings),
+        specification=specification_of(sleep_interval=timedelta(seconds=sleep_interval), **limits),
+        compute=compute,
+    )
+    errors = Console(stderr=True, highlight=False)
+    with _live_progress(errors) as show:
+        run = simulate_campaign(campaign, store_path=store_file or ":memory:", on_progress=show)
+    saved = save_plot(run, plot_file) if plot_file else None
+    if as_json:
+        print_json({"truth": source, "plot": str(saved) if saved else None, **to_json(run)})
+    else:
+        _print_report(run, source, saved)
+    if run.end is not CampaignEnd.DORMANT:
+        raise SystemExit(1)
+
+
+def _world(
+    network_file: Path | None, results_file: Path | None, seed: int
+) -> tuple[NetworkGraph, Mapping[TransformationKey, TransformationTruth], str]:
+    """The network, what is true of it, and where that truth comes from."""
+    if network_file is None:
+        if results_file is not None:
+            raise RejectedInputError(field="--results", value=str(results_file), expected="its NETWORK beside it")
+        network, results = tyk2()
+        return network, truth_from_results(network, results), "TYK2 that ships with the package (real repeats)"
+    network = NetworkGraph.read(network_file)
+    if results_file is None:
+        return network, made_up_truth(network, seed=seed), f"made up from seed {seed}"
+    return network, truth_from_results(network, read_results(results_file, network)), f"repeats in {results_file.name}"
+
+
+@contextmanager
+def _live_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """A line that follows the campaign, where somebody looks at the terminal."""
+    if not console.is_terminal:
+        yield lambda _progress: None
+        return
+    with Live(console=console, refresh_per_second=10, transient=True) as live:
+        yield lambda progress: live.update(_progress_line(progress))
+
+
+def _progress_line(progress: Progress) -> str:
+    error = progress.mean_standard_error
+    precision = f"{error:.3f} kcal/mol" if math.isfinite(error) else "not connected yet"
+    return (
+        f"hour {progress.hours:.0f}: pass {progress.passes}, {progress.tasks_completed} Tasks completed, "
+        f"{progress.in_flight} in flight, mean standard error {precision}"
+    )
+
+
+def _print_report(run: CampaignRun, source: str, saved: Path | None) -> None:
+    console = standard_output()
+    title = f"{run.campaign.network.name}: {run.campaign.strategy.name!r}, seed {run.campaign.compute.seed}"
+    console.print(table(f"{title} (kcal/mol)", TRANSFORMATION_COLUMNS, transformation_rows(run)))
+    final = run.final
+    ours = {
+        "campaign": f"Strategy {run.campaign.strategy.name!r}",
+        "tasks": final.tasks_completed,
+        "gpu_hours": final.gpu_hours,
+        "mean_standard_error": final.mean_standard_error,
+    }
+    equal = [
+        {
+            "campaign": f"{point.repeats} repeat{'s' if point.repeats > 1 else ''} everywhere",
+            "tasks": point.tasks,
+            "gpu_hours": point.gpu_hours,
+            "mean_standard_error": point.mean_standard_error,
+        }
+        for point in comparison(run)
+    ]
+    console.print(
+        table("Against the same number of repeats everywhere (kcal/mol)", _COMPARISON_COLUMNS, [ours, *equal])
+    )
+    for line in _conclusions(run, source, saved):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _conclusions(run: CampaignRun, source: str, saved: Path | None) -> Iterator[str]:
+    figures = summary(run)
+    yield f"Truth: {source}."
+    if figures["tasks_with_equal_repeats"] is not None:
+        yield (
+            f"For the same precision, equal repeats everywhere would take {figures['tasks_with_equal_repeats']:.0f} "
+            f"Tasks and {figures['gpu_hours_with_equal_repeats']:.0f} GPU hours without a failure; the Strategy took "
+            f"{figures['tasks_completed']} and {figures['gpu_hours']:.0f}, with {figures['failures']} failed attempts."
+        )
+    if figures["realised_error"] is not None:
+        yield f"Root mean square error of the states against the truth: {figures['realised_error']:.3f} kcal/mol."
+    yield f"After {figures['passes']} passes in {figures['hours']:.0f} simulated hours the Strategy is: {_state(run)}"
+    if saved is not None:
+        yield f"Plot: {saved}"
+
+
+def _state(run: CampaignRun) -> str:
+    match run.end:
+        case CampaignEnd.STALLED:
+            return f"stalled ({'; '.join(run.health.stalled)})"
+        case CampaignEnd.ERROR if run.health.error is not None:
+            return f"error ({run.health.error.message})"
+        case _:
+            return run.end.value
