@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from alchemiscale_strategist.errors import RejectedInputError as RejectedInputError
     from alchemiscale_strategist.errors import StrategistError as StrategistError
     from alchemiscale_strategist.errors import StrategyError as StrategyError
+    from alchemiscale_strategist.networks import NetworkGraph as NetworkGraph
+    from alchemiscale_strategist.networks import NetworkTransformation as NetworkTransformation
     from alchemiscale_strategist.planning.apportionment import Apportionment as Apportionment
     from alchemiscale_strategist.planning.apportionment import apportion as apportion
     from alchemiscale_strategist.planning.health import StrategyHealth as StrategyHealth
@@ -41,6 +43,11 @@ if TYPE_CHECKING:
     from alchemiscale_strategist.planning.scaling import normalize_weights as normalize_weights
     from alchemiscale_strategist.planning.scaling import weights_to_counts as weights_to_counts
     from alchemiscale_strategist.planning.tasks import plan_task_changes as plan_task_changes
+    from alchemiscale_strategist.results import NetworkResults as NetworkResults
+    from alchemiscale_strategist.results import Repeat as Repeat
+    from alchemiscale_strategist.results import read_results as read_results
+    from alchemiscale_strategist.strategies.native import ConnectivityStrategy as ConnectivityStrategy
+    from alchemiscale_strategist.strategies.native import UniformStrategy as UniformStrategy
 
 _HOMES = {
     "errors": (
@@ -50,6 +57,7 @@ _HOMES = {
         "StrategistError",
         "StrategyError",
     ),
+    "networks": ("NetworkGraph", "NetworkTransformation"),
     "planning.apportionment": ("Apportionment", "apportion"),
     "planning.health": ("StrategyHealth",),
     "planning.models": (
@@ -72,6 +80,8 @@ _HOMES = {
     ),
     "planning.scaling": ("normalize_weights", "weights_to_counts"),
     "planning.tasks": ("plan_task_changes",),
+    "results": ("NetworkResults", "Repeat", "read_results"),
+    "strategies.native": ("ConnectivityStrategy", "UniformStrategy"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from alchemiscale_strategist.cli.options import ExistingFile, json_option
-from alchemiscale_strategist.cli.output import print_json, standard_output, table
+from alchemiscale_strategist.cli.output import by_name, print_json, standard_output, table
 from alchemiscale_strategist.networks import NetworkGraph
 
 __all__ = ["network"]
+
+_COLUMNS = ("transformation", "state_a", "state_b", "leg", "degrees")
 
 
 @click.group()
@@ -41,9 +43,7 @@ def show(*, file: Path, as_json: bool) -> None:
         for row, edge in zip(graph.to_rows(), graph.transformations, strict=True)
     ]
     console = standard_output()
-    console.print(
-        table(f"{graph.name} ({graph.key})", ("transformation", "state_a", "state_b", "leg", "degrees"), rows)
-    )
+    console.print(table(f"{graph.name} ({graph.key})", _COLUMNS, by_name(rows)))
     sizes = ", ".join(str(len(nodes)) for nodes in components)
     console.print(
         f"{len(graph)} Transformations between {len(graph.nodes)} states in {len(components)} connected "

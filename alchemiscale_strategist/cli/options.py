@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,10 +77,9 @@ def strategy_of(name: str, settings: tuple[str, ...]) -> StrategyPayload:
     return StrategyPayload.native(name, values)
 
 
-def specification_of(*, sleep_interval: timedelta = timedelta(hours=1), **options: Any) -> Specification:  # noqa: ANN401 - as click hands them over
+def specification_of(**options: Any) -> Specification:  # noqa: ANN401 - as click hands them over
     """The specification that the options stand for."""
-    names = ("mode", "max_tasks_per_transformation", "max_tasks_per_network", "task_scaling")
-    return Specification(sleep_interval=sleep_interval, **{name: options[name] for name in names})
+    return Specification(**options)
 
 
 def _setting(text: str) -> tuple[str, object]:

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_json", "standard_output", "table"]
+__all__ = ["by_name", "print_json", "standard_output", "table"]
 
 
 def standard_output() -> Console:
@@ -22,6 +22,11 @@ def standard_output() -> Console:
 def print_json(value: object) -> None:
     """Print a value as JSON; NaN and infinity are none, and would be a mistake of ours."""
     click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def by_name(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows about Transformations in the order of their names, as a gufe network has none of its own."""
+    return sorted(rows, key=lambda row: (row["transformation"], row["key"]))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:

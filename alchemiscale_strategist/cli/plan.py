@@ -15,7 +15,7 @@ from alchemiscale_strategist.cli.options import (
     strategy_of,
     strategy_options,
 )
-from alchemiscale_strategist.cli.output import print_json, standard_output, table
+from alchemiscale_strategist.cli.output import by_name, print_json, standard_output, table
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TaskPlan
 from alchemiscale_strategist.results import read_results
@@ -49,7 +49,7 @@ def plan(
     results = read_results(results_file, network) if results_file else None
     found = preview_network(network, results, payload, specification).plan
     rows = [
-        {**row, "run": row["want"], "results": results.count(step.key) if results else 0}
+        {**row, "results": results.count(step.key) if results else 0}
         for row, step in zip(found.to_rows(), found.transformations, strict=True)
     ]
     if as_json:
@@ -57,7 +57,8 @@ def plan(
         print_json({"network": network.name, "strategy": strategy, **totals, "transformations": rows})
         return
     console = standard_output()
-    console.print(table(f"{network.name}: what {strategy!r} would run next", _COLUMNS, rows))
+    shown = [{**row, "run": row["want"]} for row in rows]
+    console.print(table(f"{network.name}: what {strategy!r} would run next", _COLUMNS, by_name(shown)))
     console.print(_verdict(found, strategy), soft_wrap=True)
 
 

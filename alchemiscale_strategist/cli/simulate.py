@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from alchemiscale_strategist.cli.options import (
     strategy_of,
     strategy_options,
 )
-from alchemiscale_strategist.cli.output import print_json, standard_output, table
+from alchemiscale_strategist.cli.output import by_name, print_json, standard_output, table
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TransformationKey
@@ -80,7 +79,6 @@ def simulate(
     workers: int,
     failure_rate: float,
     max_restarts: int,
-    sleep_interval: float,
     seed: int,
     store_file: Path | None,
     plot_file: Path | None,
@@ -100,7 +98,7 @@ def simulate(
         network=network,
         truth=truth,
         strategy=strategy_of(strategy, settings),
-        specification=specification_of(sleep_interval=timedelta(seconds=sleep_interval), **limits),
+        specification=specification_of(**limits),
         compute=compute,
     )
     errors = Console(stderr=True, highlight=False)
@@ -152,7 +150,7 @@ def _progress_line(progress: Progress) -> str:
 def _print_report(run: CampaignRun, source: str, saved: Path | None) -> None:
     console = standard_output()
     title = f"{run.campaign.network.name}: {run.campaign.strategy.name!r}, seed {run.campaign.compute.seed}"
-    console.print(table(f"{title} (kcal/mol)", TRANSFORMATION_COLUMNS, transformation_rows(run)))
+    console.print(table(f"{title} (kcal/mol)", TRANSFORMATION_COLUMNS, by_name(transformation_rows(run))))
     final = run.final
     ours = {
         "campaign": f"Strategy {run.campaign.strategy.name!r}",

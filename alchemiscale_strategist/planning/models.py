@@ -93,6 +93,9 @@ class TaskScaling(StrEnum):
     PROPORTIONAL = "proportional"
 
 
+_LONGEST_INTERVAL = timedelta(days=3650)  # so that no sum with a date can overflow
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Specification:
     """What the user asks for, apart from the Strategy itself; alchemiscale's defaults.
@@ -103,7 +106,7 @@ class Specification:
         max_tasks_per_network: most Tasks of the network actioned at once, ≥ 1; ``None`` for no such limit.
         task_scaling: how weights become counts.
         extends_preference: fraction, 0 to 1, of the created Tasks that extend a completed one.
-        sleep_interval: least time between two iterations; a number is taken as seconds.
+        sleep_interval: least time between two iterations, up to ten years; a number is taken as seconds.
 
     Raises:
         RejectedInputError: names the field, its value and what would be right.
@@ -294,6 +297,7 @@ class TransformationPlan:
         name: what people call it, or the key.
         weight: its normalized weight; ``None`` where the Strategy is satisfied or (reason ``no_weight``) gave none.
         have: Tasks in flight now.
+        asks: Tasks that its weight asks for, before ``max_tasks_per_network`` and what may not be cancelled.
         want: Tasks in flight once the plan is applied.
         create: Tasks to make and action.
         action: existing Tasks to put on the TaskHub.
@@ -306,12 +310,26 @@ class TransformationPlan:
     name: str
     weight: float | None
     have: int
+    asks: int = 0
     want: int
     create: tuple[TaskCreation, ...] = ()
     action: tuple[TaskKey, ...] = ()
     cancel: tuple[TaskKey, ...] = ()
     reason: Reason
     unclaimable: tuple[TaskKey, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """The reason in words, with its numbers."""
+        match self.reason:
+            case Reason.WEIGHT:
+                return f"its weight asks for {self.asks}"
+            case Reason.NETWORK_LIMIT:
+                return f"its weight asks for {self.asks}, max_tasks_per_network leaves it {self.want}"
+            case Reason.KEPT:
+                return f"its weight asks for {self.asks}, {self.have} are actioned, and partial mode cancels none"
+            case _:
+                return self.reason.sentence
 
     @property
     def changes(self) -> bool:
@@ -410,13 +428,14 @@ class TaskPlan:
                 "key": row.key,
                 "weight": row.weight,
                 "have": row.have,
+                "asks": row.asks,
                 "want": row.want,
                 "create": len(row.create),
                 "extend": sum(1 for creation in row.create if creation.extends is not None),
                 "action": len(row.action),
                 "cancel": len(row.cancel),
                 "reason": row.reason.value,
-                "why": row.reason.sentence,
+                "why": row.why,
             }
             for row in self.transformations
         ]
@@ -481,11 +500,9 @@ def _checked_fraction(field: str, value: object) -> float:
 
 
 def _checked_interval(field: str, value: object) -> timedelta:
-    if is_finite_number(value):
-        try:
-            value = timedelta(seconds=value)
-        except OverflowError:
-            value = timedelta(days=-1)
-    if isinstance(value, timedelta) and value >= timedelta(0):
+    if is_finite_number(value) and 0 <= value <= _LONGEST_INTERVAL.total_seconds():
+        return timedelta(seconds=float(value))
+    if isinstance(value, timedelta) and timedelta(0) <= value <= _LONGEST_INTERVAL:
         return value
-    raise RejectedInputError(field=field, value=value, expected="a number of seconds of at least 0")
+    most = int(_LONGEST_INTERVAL.total_seconds())
+    raise RejectedInputError(field=field, value=value, expected=f"a number of seconds from 0 to {most} (ten years)")

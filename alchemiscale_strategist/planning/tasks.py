@@ -100,6 +100,7 @@ def _check_weights(observation: Observation, weights: Weights) -> None:
 class _Target:
     want: int
     reason: Reason
+    asks: int = 0
 
 
 def _targets(
@@ -116,7 +117,8 @@ def _targets(
         if state.key not in weights:
             targets[state.key] = _Target(have, Reason.NO_WEIGHT)
         elif state.blocked:
-            targets[state.key] = _Target(min(have, counts[state.key]) if cancels else have, Reason.BLOCKED)
+            asks = counts[state.key]
+            targets[state.key] = _Target(min(have, asks) if cancels else have, Reason.BLOCKED, asks)
         else:
             open_states.append(state)
 
@@ -132,7 +134,7 @@ def _targets(
             ceilings=counts,
         )
     for key, want in wanted.items():
-        targets[key] = _Target(want, _reason(weights[key], count=counts[key], want=want))
+        targets[key] = _Target(want, _reason(weights[key], count=counts[key], want=want), counts[key])
     return targets
 
 
@@ -178,6 +180,7 @@ def _planned(
         name=state.name or state.key,
         weight=weight,
         have=have,
+        asks=target.asks,
         want=target.want,
         create=tuple(_creations(state, missing, extends_preference)) if missing else (),
         action=action,
