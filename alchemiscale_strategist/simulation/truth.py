@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from alchemiscale_strategist.allocation.node_values import EdgeEstimate, node_values
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TransformationKey
@@ -44,9 +43,11 @@ class TransformationTruth:
 def truth_from_results(
     network: NetworkGraph, results: NetworkResults, *, hours: Mapping[str, float] = HOURS_BY_LEG
 ) -> Mapping[TransformationKey, TransformationTruth]:
-    """Take real repeats for the truth: each edge keeps its own spread, and the free energies are made to close cycles.
+    """Take real repeats for the truth: each edge keeps their mean and their spread.
 
-    A spread is the sample standard deviation of the repeats, but at least their mean reported uncertainty.
+    The spread is the sample standard deviation of the repeats, but at least their mean reported uncertainty. The means
+    are not made to close cycles: with hybrid topologies a leg's free energy has a part that depends on the atom
+    mapping, which cancels only between the legs of an edge.
 
     Args:
         network: the graph.
@@ -56,18 +57,10 @@ def truth_from_results(
     Raises:
         RejectedInputError: a Transformation has fewer than two repeats.
     """
-    spreads = {edge.key: _spread(edge.name, results.of(edge.key)) for edge in network.transformations}
-    measured = {
-        key: EdgeEstimate(
-            estimate=fmean(repeat.estimate for repeat in results.of(key)), variance=spread**2 / results.count(key)
-        )
-        for key, spread in spreads.items()
-    }
-    nodes = node_values(network, measured).values
     return {
         edge.key: TransformationTruth(
-            free_energy=nodes[edge.node_b] - nodes[edge.node_a],
-            spread=spreads[edge.key],
+            free_energy=fmean(repeat.estimate for repeat in results.of(edge.key)),
+            spread=_spread(edge.name, results.of(edge.key)),
             reported_uncertainty=_mean_uncertainty(results.of(edge.key)),
             hours=hours.get(edge.leg, _OTHER_LEG_HOURS),
         )
