@@ -13,8 +13,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar, assert_never
 
-from alchemiscale_strategist.errors import RejectedInputError
-from alchemiscale_strategist.planning.models import checked_choice, is_finite_number
+from alchemiscale_strategist.checks import check_number, check_whole_number, checked_choice
 
 __all__ = ["EQUAL_WITHIN", "Apportionment", "apportion", "equalize_weights"]
 
@@ -67,12 +66,11 @@ def apportion(
     {'a': 1, 'b': 1, 'c': 2}
     """
     chosen = checked_choice(Apportionment, "method", method)
-    _check_whole("seats", seats)
+    check_whole_number("seats", seats, least=0)
     held = {}
     room = {}
     for key, weight in weights.items():
-        if not (is_finite_number(weight) and weight >= 0):
-            raise RejectedInputError(field=f"weights[{key!r}]", value=weight, expected="a finite number of at least 0")
+        check_number(f"weights[{key!r}]", weight, least=0)
         held[key] = _bound("floors", floors, key, 0)
         room[key] = (_bound("ceilings", ceilings, key, seats) - held[key]) if weight > 0 else 0
     left = seats - sum(held.values())
@@ -157,10 +155,5 @@ class _OrderedKey:
 def _bound(field: str, bounds: Mapping[Key, int] | None, key: Key, default: int) -> int:
     if bounds is None or key not in bounds:
         return default
-    _check_whole(f"{field}[{key!r}]", bounds[key])
+    check_whole_number(f"{field}[{key!r}]", bounds[key], least=0)
     return bounds[key]
-
-
-def _check_whole(field: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise RejectedInputError(field=field, value=value, expected="a whole number of at least 0")

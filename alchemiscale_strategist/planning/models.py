@@ -7,15 +7,15 @@ TaskHub, where compute services claim it; *cancelling* takes it off the TaskHub 
 
 from __future__ import annotations
 
-import math
-import numbers
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NewType, TypeGuard, TypeVar
+from typing import Any, NewType
 
+from alchemiscale_strategist.checks import check_whole_number, checked_choice, is_finite_number
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.planning.tables import dataframe, html_table, text_table
 
@@ -171,6 +171,12 @@ class TaskRecord:
     successful_results: int = 0
     claim_weight: float = 0.5
 
+    def __post_init__(self) -> None:
+        if type(self.status) is not TaskStatus:
+            object.__setattr__(self, "status", checked_choice(TaskStatus, "status", self.status))
+        if self.created.tzinfo is None:
+            raise RejectedInputError(field="created", value=self.created, expected="a time with its time zone")
+
     @property
     def in_flight(self) -> bool:
         """Whether it fills a place: actioned, and waiting or running."""
@@ -235,6 +241,11 @@ class Observation:
     network: NetworkKey
     transformations: tuple[TransformationState, ...]
     results_seen: ResultsSeen = ResultsSeen()
+
+    def __post_init__(self) -> None:
+        if len(self.keys) != len(self.transformations):
+            repeated = [key for key, count in Counter(state.key for state in self.transformations).items() if count > 1]
+            raise RejectedInputError(field="transformations", value=repeated, expected="each Transformation only once")
 
     @cached_property
     def keys(self) -> frozenset[TransformationKey]:
@@ -451,46 +462,11 @@ class TaskPlan:
 
 PLAN_COLUMNS = ("transformation", "weight", "have", "want", "create", "action", "cancel", "reason")
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-def checked_choice(choices: type[_Choice], field: str, value: object) -> _Choice:
-    """The member of ``choices`` that ``value`` names, or a :class:`RejectedInputError`."""
-    try:
-        return choices(str(value))
-    except ValueError:
-        expected = "one of " + ", ".join(repr(str(choice)) for choice in choices)
-        raise RejectedInputError(field=field, value=value, expected=expected) from None
-
-
-def is_finite_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite real number; numpy's are, truth values and texts are not."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of a float
-        return False
-
 
 def check_limits(max_tasks_per_transformation: object, max_tasks_per_network: object) -> None:
     """Raise :class:`RejectedInputError` unless both are limits: whole numbers ≥ 1, the second perhaps ``None``."""
-    if not _is_count(max_tasks_per_transformation):
-        raise RejectedInputError(
-            field="max_tasks_per_transformation",
-            value=max_tasks_per_transformation,
-            expected="a whole number of at least 1",
-        )
-    if max_tasks_per_network is not None and not _is_count(max_tasks_per_network):
-        raise RejectedInputError(
-            field="max_tasks_per_network",
-            value=max_tasks_per_network,
-            expected="a whole number of at least 1, or None for no limit",
-        )
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    check_whole_number("max_tasks_per_transformation", max_tasks_per_transformation, least=1)
+    check_whole_number("max_tasks_per_network", max_tasks_per_network, least=1, or_none="no limit")
 
 
 def _checked_fraction(field: str, value: object) -> float:

@@ -10,9 +10,10 @@ import math
 from collections.abc import Collection, Hashable, Mapping
 from typing import TypeVar, assert_never
 
+from alchemiscale_strategist.checks import checked_choice, is_finite_number
 from alchemiscale_strategist.errors import InvalidWeightsError, RejectedInputError
 from alchemiscale_strategist.planning.apportionment import EQUAL_WITHIN, apportion, equalize_weights
-from alchemiscale_strategist.planning.models import TaskScaling, check_limits, checked_choice, is_finite_number
+from alchemiscale_strategist.planning.models import TaskScaling, check_limits
 
 __all__ = ["check_keys", "check_normalized", "normalize_weights", "scale_weight", "weights_to_counts"]
 

@@ -170,10 +170,10 @@ def _planned(
     state: TransformationState, weight: float | None, target: _Target, extends_preference: float
 ) -> TransformationPlan:
     have = len(state.in_flight)
+    missing = target.want - have
     by_key = {task.key: task for task in state.tasks}
-    cancel = tuple(_cancel_order(state))[: max(have - target.want, 0)]
-    missing = max(target.want - have, 0)
-    action = tuple(_action_order(state, by_key))[:missing] if missing else ()
+    cancel = tuple(_cancel_order(state))[:-missing] if missing < 0 else ()
+    action = tuple(_action_order(state, by_key))[:missing] if missing > 0 else ()
     missing -= len(action)
     return TransformationPlan(
         key=state.key,
@@ -182,7 +182,7 @@ def _planned(
         have=have,
         asks=target.asks,
         want=target.want,
-        create=tuple(_creations(state, missing, extends_preference)) if missing else (),
+        create=tuple(_creations(state, missing, extends_preference)) if missing > 0 else (),
         action=action,
         cancel=cancel,
         reason=target.reason,
@@ -277,7 +277,10 @@ def _why_stalled(rows: list[TransformationPlan]) -> tuple[str, ...]:
     """Nothing, if a Task will be able to run; otherwise the reasons, the most frequent first."""
     if any(row.want > len(row.unclaimable) for row in rows):
         return ()
-    reasons = Counter(row.reason.sentence for row in rows if row.reason is not Reason.SATISFIED)
-    if stuck := sum(len(row.unclaimable) for row in rows):
-        reasons["a waiting Task cannot be claimed: its weight is 0 or the Task that it extends is not complete"] = stuck
+    reasons: Counter[str] = Counter()
+    for row in rows:
+        if row.unclaimable:
+            reasons["its waiting Tasks cannot be claimed (weight 0, or they extend one that is not complete)"] += 1
+        elif row.reason is not Reason.SATISFIED:
+            reasons[row.reason.sentence] += 1
     return tuple(f"{number} × {sentence}" for sentence, number in reasons.most_common())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from alchemiscale_strategist.errors import RejectedInputError
+from alchemiscale_strategist.checks import check_number, check_whole_number
 from alchemiscale_strategist.planning.models import TaskKey, TransformationKey
 from alchemiscale_strategist.ports import ClaimedTask, ComputeStore
 from alchemiscale_strategist.simulation.events import EventQueue
@@ -35,16 +35,9 @@ class ComputeSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise RejectedInputError(field="workers", value=self.workers, expected="a whole number of at least 1")
-        if not 0 <= self.failure_rate < 1:
-            raise RejectedInputError(
-                field="failure_rate", value=self.failure_rate, expected="a number from 0 to below 1"
-            )
-        if self.max_restarts < 0:
-            raise RejectedInputError(
-                field="max_restarts", value=self.max_restarts, expected="a whole number of at least 0"
-            )
+        check_whole_number("workers", self.workers, least=1)
+        check_number("failure_rate", self.failure_rate, least=0, below=1)
+        check_whole_number("max_restarts", self.max_restarts, least=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

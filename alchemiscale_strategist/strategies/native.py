@@ -6,11 +6,11 @@ They need neither gufe nor stratocaster, so they work on the embedded store and 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
+from alchemiscale_strategist.checks import check_number, check_whole_number
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TransformationKey
@@ -65,7 +65,7 @@ class UniformStrategy(_FromSettings):
     repeats: int = 3
 
     def __post_init__(self) -> None:
-        _check_count("repeats", self.repeats)
+        check_whole_number("repeats", self.repeats, least=1)
 
     def propose(self, network: NetworkGraph, results: NetworkResults) -> dict[TransformationKey, float | None]:
         """Return 1 for every Transformation that has too few results, ``None`` for the others."""
@@ -93,11 +93,10 @@ class ConnectivityStrategy(_FromSettings):
     max_runs: int | None = 3
 
     def __post_init__(self) -> None:
-        _check_number("decay_rate", self.decay_rate, above=0, below=1)
+        check_number("decay_rate", self.decay_rate, above=0, below=1)
         if self.cutoff is not None:
-            _check_number("cutoff", self.cutoff, above=0, below=math.inf)
-        if self.max_runs is not None:
-            _check_count("max_runs", self.max_runs)
+            check_number("cutoff", self.cutoff, above=0)
+        check_whole_number("max_runs", self.max_runs, least=1, or_none="no such limit")
         if self.cutoff is None and self.max_runs is None:
             raise RejectedInputError(field="cutoff", value=None, expected="a number, unless max_runs is given")
 
@@ -142,14 +141,3 @@ def make_native_strategy(
     if name not in strategies:
         raise RejectedInputError(field="strategy", value=name, expected=f"one of {', '.join(sorted(strategies))}")
     return strategies[name].from_settings(settings or {})
-
-
-def _check_count(field: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise RejectedInputError(field=field, value=value, expected="a whole number of at least 1")
-
-
-def _check_number(field: str, value: object, *, above: float, below: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not above < value < below:
-        limits = f"a number above {above:g}" + ("" if below == math.inf else f" and below {below:g}")
-        raise RejectedInputError(field=field, value=value, expected=limits)

@@ -165,6 +165,15 @@ def test_a_tie_in_the_middle_between_two_rounded_claims_is_one():
     assert apportion({"a": claim, "z": larger_weight}, 2) == {"a": 0, "z": 2}
 
 
+def test_claims_that_differ_by_more_than_rounding_are_no_tie():
+    assert apportion({"a": 1.0, "z": 3 - 1e-7}, 2) == {"a": 1, "z": 1}
+    assert apportion({"a": 1.0, "z": 3 - 1e-8}, 2) == {"a": 1, "z": 1}
+
+
+def test_weights_that_differ_by_rounding_are_equal():
+    assert apportion({"b": 1.0, "a": 1 - 1e-12}, 1) == {"b": 0, "a": 1}
+
+
 def test_keys_that_cannot_be_compared_are_told_apart_by_their_text():
     assert apportion({("x",): 1, 2: 1, "b": 1}, 1) == {("x",): 1, 2: 0, "b": 0}
 

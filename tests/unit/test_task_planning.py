@@ -450,6 +450,14 @@ def test_every_row_has_a_reason_that_agrees_with_it(situation):
         assert row.reason is expected
 
 
+@given(situations(modes=["full", "partial"]))
+def test_a_row_says_how_many_its_weight_asks_for(situation):
+    observation, raw, specification = situation
+    plan = plan_for(situation)
+    if not plan.finished:
+        assert {row.key: row.asks for row in plan} == asked_counts(observation, raw, specification)
+
+
 @given(situations(), st.randoms(use_true_random=False))
 def test_the_order_of_transformations_tasks_and_weights_does_not_matter(situation, random):
     observation, raw, specification = situation
