@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alchemiscale_strategist.bootstrap import preview_network as preview_network
     from alchemiscale_strategist.errors import InvalidWeightsError as InvalidWeightsError
     from alchemiscale_strategist.errors import RejectedFileError as RejectedFileError
     from alchemiscale_strategist.errors import RejectedInputError as RejectedInputError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from alchemiscale_strategist.planning.scaling import normalize_weights as normalize_weights
     from alchemiscale_strategist.planning.scaling import weights_to_counts as weights_to_counts
     from alchemiscale_strategist.planning.tasks import plan_task_changes as plan_task_changes
+    from alchemiscale_strategist.ports import StrategyPayload as StrategyPayload
     from alchemiscale_strategist.results import NetworkResults as NetworkResults
     from alchemiscale_strategist.results import Repeat as Repeat
     from alchemiscale_strategist.results import read_results as read_results
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from alchemiscale_strategist.strategies.native import UniformStrategy as UniformStrategy
 
 _HOMES = {
+    "bootstrap": ("preview_network",),
     "errors": (
         "InvalidWeightsError",
         "RejectedFileError",
@@ -80,6 +83,7 @@ _HOMES = {
     ),
     "planning.scaling": ("normalize_weights", "weights_to_counts"),
     "planning.tasks": ("plan_task_changes",),
+    "ports": ("StrategyPayload",),
     "results": ("NetworkResults", "Repeat", "read_results"),
     "strategies.native": ("ConnectivityStrategy", "UniformStrategy"),
 }

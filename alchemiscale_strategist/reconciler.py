@@ -99,7 +99,7 @@ def propose_weights(
 
 
 def run_pass(
-    claim: Claim, *, store: ReconcileStore, results: ResultSource, runner: ProposalRunner, jitter: float = 1.0
+    claim: Claim, *, store: ReconcileStore, results: ResultSource, runner: ProposalRunner, jitter: float
 ) -> PassOutcome:
     """Run the pass that ``claim`` gives the right to, and end the claim.
 
@@ -108,7 +108,7 @@ def run_pass(
         store: where the claim came from.
         results: the network and its successful results.
         runner: runs the Strategy.
-        jitter: 0 to 1, spreads the retries of services that failed together.
+        jitter: a random number from 0 to 1, which spreads the retries of services that failed together.
 
     Raises:
         UnknownNetworkError: the network is gone.

@@ -83,11 +83,14 @@ class TableFile:
     def missing(self, expected: str) -> RejectedFileError:
         """The error for a column that is not there."""
         found = ", ".join(repr(name) for name in self.columns)
-        remedy = ""
-        if len(self.columns) == 1 and (separator := re.search(r"[;,\t|]", self.columns[0])):
-            remedy = f"The cells seem to be separated by {separator[0]!r}: .csv takes ',' and .tsv a tab."
         problem = f"there is no column {expected!r}; found the columns {found}"
-        return RejectedFileError(problem, path=self.path, line=self.header_line, remedy=remedy)
+        return RejectedFileError(problem, path=self.path, line=self.header_line, remedy=self.separator_remedy())
+
+    def separator_remedy(self) -> str:
+        """What to do where the one column's name looks like several with another separator; or nothing."""
+        if len(self.columns) == 1 and (separator := re.search(r"[;,\t|]", self.columns[0])):
+            return f"The cells seem to be separated by {separator[0]!r}: .csv takes ',' and .tsv a tab."
+        return ""
 
     def refusal(self, problem: str, *, row: Row | None = None, column: int, remedy: str = "") -> RejectedFileError:
         """The error for one cell, or for a column's name where no row is given."""
@@ -184,6 +187,7 @@ def _text_table(path: Path, text: str, delimiter: str) -> TableFile:
                 f"the row has {count} cells, expected {len(columns)} as in line {header.number}",
                 row=row,
                 column=min(count, len(columns)),
+                remedy=table.separator_remedy(),
             )
     return table
 

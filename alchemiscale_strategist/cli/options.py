@@ -11,8 +11,7 @@ import click
 
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.planning.models import Specification, StrategyMode, TaskScaling
-from alchemiscale_strategist.ports import StrategyPayload
-from alchemiscale_strategist.strategies.native import NATIVE_STRATEGIES, make_native_strategy
+from alchemiscale_strategist.strategies.native import NATIVE_STRATEGIES, NativeStrategy, make_native_strategy
 
 __all__ = ["ExistingFile", "json_option", "specification_of", "strategy_of", "strategy_options"]
 
@@ -70,11 +69,9 @@ def strategy_options(command: Command) -> Command:
     return command
 
 
-def strategy_of(name: str, settings: tuple[str, ...]) -> StrategyPayload:
-    """The Strategy that ``--strategy`` and ``--setting`` name; made once, so that mistakes are told at once."""
-    values = dict(_setting(text) for text in settings)
-    make_native_strategy(name, values)
-    return StrategyPayload.native(name, values)
+def strategy_of(name: str, settings: tuple[str, ...]) -> NativeStrategy:
+    """The Strategy that ``--strategy`` and ``--setting`` name."""
+    return make_native_strategy(name, dict(_setting(text) for text in settings))
 
 
 def specification_of(**options: Any) -> Specification:  # noqa: ANN401 - as click hands them over

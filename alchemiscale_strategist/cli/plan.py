@@ -43,11 +43,11 @@ def plan(
 
     Without results that is the first batch. "run" is how many Tasks are to be in flight at once.
     """
-    payload = strategy_of(strategy, settings)
+    asked = strategy_of(strategy, settings)
     specification = specification_of(**limits)
     network = NetworkGraph.read(network_file)
     results = read_results(results_file, network) if results_file else None
-    found = preview_network(network, results, payload, specification).plan
+    found = preview_network(network, asked, specification, results=results).plan
     rows = [
         {**row, "results": results.count(step.key) if results else 0}
         for row, step in zip(found.to_rows(), found.transformations, strict=True)

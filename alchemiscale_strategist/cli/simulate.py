@@ -23,6 +23,7 @@ from alchemiscale_strategist.cli.output import by_name, print_json, standard_out
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TransformationKey
+from alchemiscale_strategist.ports import StrategyPayload
 from alchemiscale_strategist.results import read_results
 from alchemiscale_strategist.simulation.campaign import (
     Campaign,
@@ -94,10 +95,11 @@ def simulate(
         check_plot_path(plot_file)
     compute = ComputeSettings(workers=workers, failure_rate=failure_rate, max_restarts=max_restarts, seed=seed)
     network, truth, source = _world(network_file, results_file, seed)
+    asked = strategy_of(strategy, settings)
     campaign = Campaign(
         network=network,
         truth=truth,
-        strategy=strategy_of(strategy, settings),
+        strategy=StrategyPayload.native(asked.name, asked.settings()),
         specification=specification_of(**limits),
         compute=compute,
     )

@@ -157,6 +157,7 @@ class StrategyHealth:
             "sleep_interval": int(seconds) if seconds.is_integer() else seconds,
             "last_iteration": _iso(self.last_iteration),
             "last_iteration_result_count": self.last_iteration_result_count,
+            "newest_result_seen": _iso(self.newest_result_seen),
             "error": _failure(self.error),
             "retries": self.retries,
             "retry_at": _iso(self.retry_at),

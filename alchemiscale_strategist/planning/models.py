@@ -40,8 +40,13 @@ __all__ = [
 ]
 
 NetworkKey = NewType("NetworkKey", str)
+"""The key of a network, as the store has it."""
+
 TransformationKey = NewType("TransformationKey", str)
+"""The key of a Transformation, as the store has it."""
+
 TaskKey = NewType("TaskKey", str)
+"""The key of a Task."""
 
 Weights = Mapping[TransformationKey, float | None]
 """What a Strategy proposes: ``None`` where its stop condition is met, otherwise a number of at least 0."""

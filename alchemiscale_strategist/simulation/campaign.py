@@ -205,7 +205,7 @@ class _Simulation:
         """What the service does when it wakes up: claim what is due, and run a pass over it."""
         for claim in self._store.claim_due(owner=_OWNER, limit=1, lease=_LEASE):
             self._passes += 1
-            return run_pass(claim, store=self._store, results=self._store, runner=self._runner)
+            return run_pass(claim, store=self._store, results=self._store, runner=self._runner, jitter=0.5)
         return None
 
     def _end(self, outcome: PassOutcome | None) -> CampaignEnd | None:

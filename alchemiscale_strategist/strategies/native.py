@@ -16,7 +16,14 @@ from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TransformationKey
 from alchemiscale_strategist.results import NetworkResults
 
-__all__ = ["NATIVE_STRATEGIES", "ConnectivityStrategy", "NativeStrategy", "UniformStrategy", "make_native_strategy"]
+__all__ = [
+    "NATIVE_STRATEGIES",
+    "ConnectivityStrategy",
+    "NativeStrategy",
+    "NativeStrategyBase",
+    "UniformStrategy",
+    "make_native_strategy",
+]
 
 
 class NativeStrategy(Protocol):
@@ -29,18 +36,26 @@ class NativeStrategy(Protocol):
         """Make one from plain settings; a :class:`RejectedInputError` names what is wrong with them."""
         ...
 
+    def settings(self) -> dict[str, object]:
+        """Return the settings as plain values, from which ``from_settings`` makes an equal Strategy."""
+        ...
+
     def propose(self, network: NetworkGraph, results: NetworkResults) -> dict[TransformationKey, float | None]:
         """Return a weight ≥ 0 for every Transformation, or ``None`` where its stop condition is met."""
         ...
 
 
-class _FromSettings:
-    """What a frozen dataclass of settings needs to be made from plain ones."""
+class NativeStrategyBase:
+    """Base of native Strategies: a frozen dataclass of settings, made from plain ones and told as such.
+
+    A subclass has a ``name``, checks its settings in ``__post_init__``, and proposes.
+    """
 
     name: ClassVar[str]
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> Self:
+        """Make one; a :class:`RejectedInputError` names a setting that is unknown or not acceptable."""
         known = [field.name for field in fields(cls)]  # type: ignore[arg-type] # every subclass is a dataclass
         for name in settings:
             if name not in known:
@@ -51,9 +66,13 @@ class _FromSettings:
                 )
         return cls(**settings)
 
+    def settings(self) -> dict[str, object]:
+        """Return the settings as plain values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type] # as above
+
 
 @dataclass(frozen=True, kw_only=True)
-class UniformStrategy(_FromSettings):
+class UniformStrategy(NativeStrategyBase):
     """The same weight for every Transformation until it has ``repeats`` successful results, then ``None``.
 
     Args:
@@ -73,7 +92,7 @@ class UniformStrategy(_FromSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConnectivityStrategy(_FromSettings):
+class ConnectivityStrategy(NativeStrategyBase):
     """Favour Transformations between well connected states, less so with every result they have.
 
     The weight is the mean degree of the two end states times ``decay_rate`` to the number of successful results; it
