@@ -5,7 +5,9 @@ In memory there is one connection only: the world looks through the store's, and
 
 import itertools
 import json
+import shutil
 import sqlite3
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,11 +38,11 @@ class SQLiteWorld:
         self._numbers = itertools.count(1)
         self._stores = []
         self.store = self.source = self._open()
-        self._raw = (
-            self.store._db._connection
-            if path == ":memory:"
-            else sqlite3.connect(path, isolation_level=None, timeout=30)
-        )
+        if path == ":memory:":
+            self._raw, self._lock = self.store._db._connection, self.store._db._lock
+        else:
+            self._raw, self._lock = sqlite3.connect(path, isolation_level=None, check_same_thread=False), nullcontext()
+            self._raw.execute("PRAGMA synchronous = OFF")
 
     def _open(self):
         # Waiting for the disk tests the disk.
@@ -84,12 +86,13 @@ class SQLiteWorld:
         assert self._raw.execute("UPDATE task SET status = ? WHERE key = ?", (status.value, task)).rowcount == 1
 
     def add_result(self, transformation, *, task=None, ok=True, created=None, estimate=0.0, uncertainty=None):
-        if not ok:
-            estimate = None
-        cursor = self._raw.execute(
-            "INSERT INTO result (transformation, task, ok, estimate, uncertainty, created) VALUES (?, ?, ?, ?, ?, ?)",
-            (transformation, task, ok, estimate, uncertainty, self._micros(created)),
-        )
+        # In memory it is the store's own connection, on which another thread may be in the middle of something.
+        with self._lock:
+            cursor = self._raw.execute(
+                "INSERT INTO result (transformation, task, ok, estimate, uncertainty, created)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (transformation, task, ok, estimate, uncertainty, self._micros(created)),
+            )
         return ResultKey(str(cursor.lastrowid))
 
     def remove_result(self, result):
@@ -124,9 +127,20 @@ class SQLiteWorld:
         return ((time or self.clock.now()) - EPOCH) // timedelta(microseconds=1)
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory):
+    """A store without anything in it: making one waits for the disk, copying it does not."""
+    path = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    SQLiteStore(path, clock=ManualClock(START)).close()
+    return path
+
+
 @pytest.fixture(params=["file", "memory"])
-def sqlite_world(request, tmp_path):
-    world = SQLiteWorld(":memory:" if request.param == "memory" else tmp_path / "store.db")
+def sqlite_world(request, tmp_path, empty_file):
+    if request.param == "file":
+        world = SQLiteWorld(shutil.copy(empty_file, tmp_path / "store.db"))
+    else:
+        world = SQLiteWorld(":memory:")
     yield world
     world.close()
 
