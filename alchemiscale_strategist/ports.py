@@ -73,6 +73,14 @@ class StrategyPayload:
     name: str
     content: str
 
+    def __post_init__(self) -> None:
+        for field, value in (("name", self.name), ("content", self.content)):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                expected = "text without half of a surrogate pair, which no database takes"
+                raise RejectedInputError(field=field, value=value, expected=expected) from None
+
     @classmethod
     def native(cls, name: str, settings: Mapping[str, object] | None = None) -> StrategyPayload:
         """Return the payload of a native strategy; the settings are checked by whoever runs it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 
-from alchemiscale_strategist.errors import RejectedInputError, StrategyError
-from alchemiscale_strategist.planning.models import Weights
+from alchemiscale_strategist.errors import InvalidWeightsError, RejectedInputError, StrategyError
+from alchemiscale_strategist.planning.models import TransformationKey, Weights
 from alchemiscale_strategist.ports import ProposalRequest, StrategyKind, StrategyPayload
 from alchemiscale_strategist.strategies.native import NATIVE_STRATEGIES, NativeStrategy, make_native_strategy
 
@@ -27,10 +27,14 @@ class InProcessRunner:
         """Return the Strategy's weights; whatever it raises becomes a :class:`StrategyError`."""
         strategy = self._load(request.strategy)
         try:
-            return strategy.propose(request.network, request.results)
-        except Exception as error:
+            # Copied in here, so that a mapping of the Strategy's own cannot fail anywhere else.
+            return dict(_checked_mapping(strategy.propose(request.network, request.results)))
+        except InvalidWeightsError:
+            raise
+        except (Exception, SystemExit) as error:
+            told = traceback.format_exception_only(error)[-1].strip()
             raise StrategyError(
-                f"the Strategy {request.strategy.name!r} raised {type(error).__name__}: {error}",
+                f"the Strategy {request.strategy.name!r} raised {told}",
                 error_type=type(error).__name__,
                 details=traceback.format_exc(),
                 remedy="Mend the Strategy and set it again, or wake it when the cause is gone.",
@@ -50,3 +54,9 @@ class InProcessRunner:
                 error_type=type(error).__name__,
                 remedy="Set it again with settings that it accepts.",
             ) from error
+
+
+def _checked_mapping(weights: object) -> Mapping[TransformationKey, float | None]:
+    if isinstance(weights, Mapping):
+        return weights
+    raise InvalidWeightsError(f"the Strategy returned {type(weights).__name__}, expected a mapping of keys to weights")

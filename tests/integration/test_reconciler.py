@@ -211,8 +211,10 @@ class UnprintableError(Exception):
 
 
 class UnfriendlyMapping(dict):
-    def items(self):
-        raise LookupError("no items today")
+    def __iter__(self):
+        raise LookupError("no keys today")
+
+    items = keys = __iter__
 
 
 RAISE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -80,23 +81,28 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
-        with self._lock, _as_transient(self._path):
+        with self._lock, _told(self._path):
             self._connection.execute(begin)
             try:
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+                self._connection.execute("COMMIT")
+            finally:
+                # Still open when something failed, be it the COMMIT itself, unless SQLite has rolled back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
 
 @contextmanager
-def _as_transient(path: Path | str) -> Iterator[None]:
-    """A file that is busy, full or away is not the caller's fault, and may be well again later."""
+def _told(path: Path | str) -> Iterator[None]:
+    """Errors of SQLite as ours: a file that is busy, full or away may be well again later, a damaged one will not."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise TransientError(f"the store {path} cannot be used right now: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise
+        raise RejectedFileError(f"is not a SQLite file, or a damaged one ({error})", path=path, remedy=_REMEDY) from error
 
 
 def _open(path: Path | str, *, durable: bool, busy_timeout: timedelta) -> sqlite3.Connection:
@@ -114,30 +120,40 @@ def _open(path: Path | str, *, durable: bool, busy_timeout: timedelta) -> sqlite
             str(error), path=path, remedy="Name a file in a folder that you may write to."
         ) from error
     try:
-        _prepare(connection, path, durable=durable)
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise TransientError(f"the store {path} cannot be opened right now: {error}") from error
-        raise RejectedFileError(f"is not a SQLite file ({error})", path=path, remedy=_REMEDY) from error
+        with _told(path):
+            _prepare(connection, path, durable=durable, busy_timeout=busy_timeout)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path | str, *, durable: bool) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path | str, *, durable: bool, busy_timeout: timedelta) -> None:
     """Check whose file it is before anything is changed; make the tables where it is new."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_or_create(connection, path)
         connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    _use_write_ahead_log(connection, busy_timeout=busy_timeout)
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, *, busy_timeout: timedelta) -> None:
+    """Switch over; this statement alone does not wait for others by itself, so the waiting is done here."""
+    deadline = time.monotonic() + busy_timeout.total_seconds()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _check_or_create(connection: sqlite3.Connection, path: Path | str) -> None:
@@ -155,3 +171,10 @@ def _check_or_create(connection: sqlite3.Connection, path: Path | str) -> None:
     if version != SCHEMA_VERSION:
         problem = f"has schema version {version}, this package reads version {SCHEMA_VERSION}"
         raise RejectedFileError(problem, path=path, remedy="Use the version of alchemiscale-strategist that wrote it.")
+    try:
+        # SQLite opens a file that may not be written to without a word: better to hear it now than at the first pass.
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+            raise RejectedFileError("may not be written to", path=path, remedy="Give yourself the right to write to it.") from error
+        raise

@@ -1,7 +1,8 @@
 """The tables of the embedded store, and the one statement that claims.
 
 Times are whole microseconds since 1970 in UTC, intervals whole microseconds: they compare and add up in SQL without
-rounding. Fence and generation belong to the network, not to its Strategy: they go on growing when it is replaced.
+rounding. Fence and generation belong to the network, not to its Strategy: they go on growing when it is replaced. Names
+belong to a network, too: only the key of a Transformation is the same wherever it stands.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ CREATE TABLE network (
 ) STRICT;
 
 CREATE TABLE transformation (
-    key      TEXT PRIMARY KEY,
-    name     TEXT NOT NULL,
-    state_a  TEXT NOT NULL,
-    state_b  TEXT NOT NULL,
-    leg      TEXT NOT NULL,
-    leg_a    TEXT NOT NULL DEFAULT '',
-    leg_b    TEXT NOT NULL DEFAULT ''
+    key  TEXT PRIMARY KEY
 ) STRICT;
 
 CREATE TABLE network_transformation (
     network         TEXT NOT NULL REFERENCES network (key),
     position        INTEGER NOT NULL,
     transformation  TEXT NOT NULL REFERENCES transformation (key),
+    name            TEXT NOT NULL,
+    state_a         TEXT NOT NULL,
+    state_b         TEXT NOT NULL,
+    leg             TEXT NOT NULL,
+    leg_a           TEXT NOT NULL,
+    leg_b           TEXT NOT NULL,
     PRIMARY KEY (network, position),
     UNIQUE (network, transformation)
 ) STRICT, WITHOUT ROWID;
@@ -51,7 +52,7 @@ CREATE TABLE strategy (
     task_scaling                  TEXT NOT NULL,
     extends_preference            REAL NOT NULL,
     sleep_interval                INTEGER NOT NULL,
-    due_now                       INTEGER NOT NULL,
+    edited_at                     INTEGER,
     status                        TEXT NOT NULL,
     iterations                    INTEGER NOT NULL,
     last_iteration                INTEGER,
@@ -109,6 +110,13 @@ RESULTS_SEEN = """
     WHERE nt.network = {network} AND r.ok
 """
 
+DUE_SINCE = """
+    min(
+        ifnull(s.edited_at, :now),
+        coalesce(s.retry_at, s.last_iteration + max(s.sleep_interval, :minimum_interval), :now)
+    )
+"""
+
 # A dormant network is looked at only once it has rested: the row value compares number and newest time at once, and IS
 # takes NULL for a value like any other.
 CLAIM_DUE = f"""
@@ -121,16 +129,24 @@ WHERE key IN (
       AND (n.lease_expires IS NULL OR n.lease_expires <= :now)
       AND (:every_network OR n.key IN (SELECT value FROM json_each(:networks)))
       AND (
-        s.due_now
+        s.edited_at IS NOT NULL
         OR s.retry_at <= :now
         OR s.retry_at IS NULL
            AND (s.last_iteration IS NULL OR s.last_iteration + max(s.sleep_interval, :minimum_interval) <= :now)
            AND (s.status = 'awake' OR (s.result_count, s.newest_result) IS NOT ({RESULTS_SEEN.format(network="n.key")}))
       )
-    ORDER BY s.due_now DESC, coalesce(s.retry_at, s.last_iteration + s.sleep_interval, 0), n.key
+    ORDER BY {DUE_SINCE}, n.key
     LIMIT :limit
 )
 RETURNING key
+"""  # noqa: S608 - nothing but our own text goes in
+
+# What RETURNING gives comes in no order.
+CLAIMED_IN_ORDER = f"""
+    SELECT network
+    FROM strategy AS s
+    WHERE network IN (SELECT value FROM json_each(:claimed))
+    ORDER BY {DUE_SINCE}, network
 """  # noqa: S608 - nothing but our own text goes in
 
 TASKS = """
@@ -145,10 +161,10 @@ TASKS = """
 """
 
 TRANSFORMATIONS = """
-    SELECT t.key, t.name, t.state_a, t.state_b, t.leg, t.leg_a, t.leg_b
-    FROM network_transformation AS nt JOIN transformation AS t ON t.key = nt.transformation
-    WHERE nt.network = ?
-    ORDER BY nt.position
+    SELECT transformation, name, state_a, state_b, leg, leg_a, leg_b
+    FROM network_transformation
+    WHERE network = ?
+    ORDER BY position
 """
 
 SUCCESSES = """

@@ -12,6 +12,7 @@ from typing import Self
 
 from alchemiscale_strategist.adapters.sqlite import rows, schema
 from alchemiscale_strategist.adapters.sqlite.connection import Database
+from alchemiscale_strategist.checks import check_number, check_whole_number
 from alchemiscale_strategist.errors import (
     RejectedInputError,
     SupersededError,
@@ -107,17 +108,16 @@ class SQLiteStore:
                 self._db.run(
                     "INSERT INTO network (key, name, created) VALUES (?, ?, ?)", graph.key, graph.name, created
                 )
+                edges = graph.transformations
+                self._db.run_many("INSERT OR IGNORE INTO transformation (key) VALUES (?)", ((e.key,) for e in edges))
                 self._db.run_many(
-                    "INSERT OR IGNORE INTO transformation (key, name, state_a, state_b, leg, leg_a, leg_b) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO network_transformation "
+                    "(network, position, transformation, name, state_a, state_b, leg, leg_a, leg_b) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        (edge.key, edge.name, edge.state_a, edge.state_b, edge.leg, edge.leg_a, edge.leg_b)
-                        for edge in graph.transformations
+                        (graph.key, number, e.key, e.name, e.state_a, e.state_b, e.leg, e.leg_a, e.leg_b)
+                        for number, e in enumerate(edges)
                     ),
-                )
-                self._db.run_many(
-                    "INSERT INTO network_transformation (network, position, transformation) VALUES (?, ?, ?)",
-                    ((graph.key, position, edge.key) for position, edge in enumerate(graph.transformations)),
                 )
         return graph.key
 
@@ -152,17 +152,25 @@ class SQLiteStore:
         networks: Collection[NetworkKey] | None = None,
     ) -> Sequence[Claim]:
         """See :meth:`ReconcileStore.claim_due`."""
+        check_whole_number("limit", limit, least=0)
+        if lease <= timedelta(0):
+            raise RejectedInputError(field="lease", value=lease, expected="longer than nothing")
         with self._db.writing():
-            parameters = {
-                "owner": owner,
-                "limit": limit,
+            when = {
                 "now": rows.to_micros(self._clock.now()),
-                "lease": rows.interval_to_micros(lease),
                 "minimum_interval": rows.interval_to_micros(minimum_interval),
-                "every_network": networks is None,
-                "networks": json.dumps(sorted(networks or ())),
             }
-            return [self._claim(NetworkKey(row[0])) for row in self._db.all(schema.CLAIM_DUE, **parameters)]
+            claimed = self._db.all(
+                schema.CLAIM_DUE,
+                **when,
+                owner=owner,
+                limit=limit,
+                lease=rows.interval_to_micros(lease),
+                every_network=networks is None,
+                networks=json.dumps(sorted(networks or ())),
+            )
+            in_order = self._db.all(schema.CLAIMED_IN_ORDER, **when, claimed=json.dumps([row[0] for row in claimed]))
+            return [self._claim(NetworkKey(row[0])) for row in in_order]
 
     def observe(self, network: NetworkKey) -> Observation:
         """See :meth:`ReconcileStore.observe`."""
@@ -230,7 +238,7 @@ class SQLiteStore:
             self._db.run("DELETE FROM iteration WHERE network = ?", network)
             values = {
                 "network": network,
-                "due_now": 1,
+                "edited_at": None,
                 **rows.payload_to_row(strategy),
                 **rows.specification_to_row(specification),
                 **rows.health_to_row(StrategyHealth().under(specification)),
@@ -242,7 +250,7 @@ class SQLiteStore:
         """See :meth:`SpecificationStore.edit_specification`."""
         with self._db.writing():
             specification = edit(rows.specification_from_row(self._strategy_row(network)))
-            self._update_strategy(network, {**rows.specification_to_row(specification), "due_now": 1})
+            self._update_strategy(network, rows.specification_to_row(specification))
             self._edited(network)
         return specification
 
@@ -250,16 +258,16 @@ class SQLiteStore:
         """See :meth:`SpecificationStore.wake`."""
         with self._db.writing():
             health = rows.health_from_row(self._strategy_row(network)).after_wake()
-            self._update_strategy(network, {**rows.health_to_row(health), "due_now": 1})
+            self._update_strategy(network, rows.health_to_row(health))
             self._edited(network)
 
     def drop_strategy(self, network: NetworkKey) -> None:
         """See :meth:`SpecificationStore.drop_strategy`."""
         with self._db.writing():
             self._check_network(network)
-            self._db.run("DELETE FROM strategy WHERE network = ?", network)
-            self._db.run("DELETE FROM iteration WHERE network = ?", network)
-            self._edited(network)
+            if self._db.run("DELETE FROM strategy WHERE network = ?", network):
+                self._db.run("DELETE FROM iteration WHERE network = ?", network)
+                self._edited(network)
 
     def get_strategy(self, network: NetworkKey) -> StrategyRecord | None:
         """See :meth:`SpecificationStore.get_strategy`."""
@@ -343,6 +351,9 @@ class SQLiteStore:
 
     def complete_task(self, task: TaskKey, *, estimate: float, uncertainty: float | None) -> None:
         """See :meth:`ComputeStore.complete_task`."""
+        check_number("estimate", estimate)
+        if uncertainty is not None:
+            check_number("uncertainty", uncertainty, least=0)
         with self._db.writing():
             self._hand_in(task, status=TaskStatus.COMPLETE, estimate=estimate, uncertainty=uncertainty)
             self._db.run("DELETE FROM action WHERE task = ?", task)
@@ -421,7 +432,7 @@ class SQLiteStore:
             raise SupersededError(f"the claim of {claim.network} with fence {claim.fence} has ended already")
 
     def _end_claim(self, claim: Claim, health: StrategyHealth) -> None:
-        self._update_strategy(claim.network, {**rows.health_to_row(health), "due_now": 0})
+        self._update_strategy(claim.network, {**rows.health_to_row(health), "edited_at": None})
         self._release(claim.network)
 
     def _release(self, network: NetworkKey) -> None:
@@ -502,4 +513,7 @@ class SQLiteStore:
     def _edited(self, network: NetworkKey) -> None:
         """A pass that runs is superseded by the new generation; its lease goes, so that nobody waits for it."""
         self._db.run("UPDATE network SET generation = generation + 1 WHERE key = ?", network)
+        # It is due since the first edit that no pass has seen.
+        now = rows.to_micros(self._clock.now())
+        self._db.run("UPDATE strategy SET edited_at = ifnull(edited_at, ?) WHERE network = ?", now, network)
         self._release(network)
