@@ -26,6 +26,7 @@ from alchemiscale_strategist.planning.models import (
     TaskKey,
     TaskPlan,
     TransformationKey,
+    TransformationPlan,
     Weights,
 )
 from alchemiscale_strategist.results import NetworkResults
@@ -166,6 +167,20 @@ class TransformationChange:
     cancelled: int
     reason: str
 
+    @classmethod
+    def of(cls, row: TransformationPlan) -> TransformationChange:
+        """Return what a row of a plan changes."""
+        return cls(
+            transformation=row.key,
+            weight=row.weight,
+            have=row.have,
+            want=row.want,
+            created=len(row.create),
+            actioned=len(row.action),
+            cancelled=len(row.cancel),
+            reason=row.reason.value,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IterationRecord:
@@ -194,6 +209,24 @@ class IterationRecord:
     changes: tuple[TransformationChange, ...] = ()
     stalled: tuple[str, ...] = ()
     error: str = ""
+
+    @classmethod
+    def of(cls, claim: Claim, health: StrategyHealth, *, in_flight: int, plan: TaskPlan | None) -> IterationRecord:
+        """Return the entry for a pass that ended with ``health``, having applied ``plan`` if any."""
+        if health.last_iteration is None or health.last_iteration_result_count is None:
+            raise RejectedInputError(field="health", value=health, expected="the health after an iteration")
+        return cls(
+            iteration=health.iterations,
+            at=health.last_iteration,
+            fence=claim.fence,
+            generation=claim.generation,
+            status=health.status,
+            results=health.last_iteration_result_count,
+            in_flight=in_flight,
+            changes=tuple(TransformationChange.of(row) for row in plan.changes) if plan else (),
+            stalled=health.stalled,
+            error=health.error.message if health.error else "",
+        )
 
     @property
     def created(self) -> int:

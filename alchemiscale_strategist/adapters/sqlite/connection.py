@@ -102,7 +102,8 @@ def _told(path: Path | str) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:
             raise
-        raise RejectedFileError(f"is not a SQLite file, or a damaged one ({error})", path=path, remedy=_REMEDY) from error
+        problem = f"is not a SQLite file, or a damaged one ({error})"
+        raise RejectedFileError(problem, path=path, remedy=_REMEDY) from error
 
 
 def _open(path: Path | str, *, durable: bool, busy_timeout: timedelta) -> sqlite3.Connection:
@@ -176,5 +177,6 @@ def _check_or_create(connection: sqlite3.Connection, path: Path | str) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
-            raise RejectedFileError("may not be written to", path=path, remedy="Give yourself the right to write to it.") from error
+            remedy = "Give yourself the right to write to it."
+            raise RejectedFileError("may not be written to", path=path, remedy=remedy) from error
         raise

@@ -13,7 +13,6 @@ from alchemiscale_strategist.planning.models import (
     StrategyMode,
     StrategyStatus,
     TaskKey,
-    TaskPlan,
     TaskScaling,
     TransformationKey,
 )
@@ -107,23 +106,6 @@ def health_from_row(row: Row) -> StrategyHealth:
         last_failure=_failure_from_json(row["last_failure"]),
         stalled=tuple(json.loads(row["stalled"])),
         unclaimable=tuple(TaskKey(task) for task in json.loads(row["unclaimable"])),
-    )
-
-
-def changes_of(plan: TaskPlan) -> tuple[TransformationChange, ...]:
-    """What a plan does, Transformation by Transformation, for the history."""
-    return tuple(
-        TransformationChange(
-            transformation=row.key,
-            weight=row.weight,
-            have=row.have,
-            want=row.want,
-            created=len(row.create),
-            actioned=len(row.action),
-            cancelled=len(row.cancel),
-            reason=row.reason.value,
-        )
-        for row in plan.changes
     )
 
 

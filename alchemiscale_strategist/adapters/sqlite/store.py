@@ -184,22 +184,7 @@ class SQLiteStore:
             plan = decide(self._observe(claim.network))
             now = self._clock.now()
             self._apply_tasks(plan, now=now)
-            health = claim.health.after_iteration(plan, seen=seen, now=now)
-            self._end_claim(claim, health)
-            self._append_history(
-                IterationRecord(
-                    iteration=health.iterations,
-                    at=now,
-                    fence=claim.fence,
-                    generation=claim.generation,
-                    status=health.status,
-                    results=seen.count,
-                    in_flight=plan.want,
-                    changes=rows.changes_of(plan),
-                    stalled=plan.stalled,
-                ),
-                network=claim.network,
-            )
+            self._end_iteration(claim, claim.health.after_iteration(plan, seen=seen, now=now), plan=plan)
         return plan
 
     def finish(self, claim: Claim, ending: PassEnding) -> None:
@@ -211,22 +196,9 @@ class SQLiteStore:
                 case Released():
                     self._release(claim.network)
                 case Postponed(error=error, retry_after=delay):
-                    health = claim.health.after_transient_failure(error, retry_at=now + delay)
-                    self._end_claim(claim, health)
+                    self._end_claim(claim, claim.health.after_transient_failure(error, retry_at=now + delay))
                 case StrategyFailed(error=error, seen=seen):
-                    health = claim.health.after_strategy_error(error, seen=seen, now=now)
-                    self._end_claim(claim, health)
-                    record = IterationRecord(
-                        iteration=health.iterations,
-                        at=now,
-                        fence=claim.fence,
-                        generation=claim.generation,
-                        status=health.status,
-                        results=seen.count,
-                        in_flight=self._observe(claim.network).in_flight,
-                        error=str(error),
-                    )
-                    self._append_history(record, network=claim.network)
+                    self._end_iteration(claim, claim.health.after_strategy_error(error, seen=seen, now=now))
 
     # SpecificationStore
 
@@ -435,6 +407,15 @@ class SQLiteStore:
         self._update_strategy(claim.network, {**rows.health_to_row(health), "edited_at": None})
         self._release(claim.network)
 
+    def _end_iteration(self, claim: Claim, health: StrategyHealth, *, plan: TaskPlan | None = None) -> None:
+        self._end_claim(claim, health)
+        in_flight = plan.want if plan else self._observe(claim.network).in_flight
+        record = IterationRecord.of(claim, health, plan=plan, in_flight=in_flight)
+        values = {"network": claim.network, "iteration": record.iteration, "record": rows.record_to_json(record)}
+        self._db.insert("iteration", values)
+        oldest = record.iteration - self._history
+        self._db.run("DELETE FROM iteration WHERE network = ? AND iteration <= ?", claim.network, oldest)
+
     def _release(self, network: NetworkKey) -> None:
         self._db.run("UPDATE network SET owner = NULL, lease_expires = NULL WHERE key = ?", network)
 
@@ -453,14 +434,6 @@ class SQLiteStore:
         off = [task for row in plan.transformations for task in row.cancel]
         self._db.run_many("INSERT INTO action (task, network) VALUES (?, ?)", ((task, plan.network) for task in on))
         self._db.run_many("DELETE FROM action WHERE task = ? AND network = ?", ((task, plan.network) for task in off))
-
-    def _append_history(self, record: IterationRecord, *, network: NetworkKey) -> None:
-        text = rows.record_to_json(record)
-        self._db.run(
-            "INSERT INTO iteration (network, iteration, record) VALUES (?, ?, ?)", network, record.iteration, text
-        )
-        oldest = record.iteration - self._history
-        self._db.run("DELETE FROM iteration WHERE network = ? AND iteration <= ?", network, oldest)
 
     def _hand_in(
         self, task: TaskKey, *, status: TaskStatus, estimate: float | None = None, uncertainty: float | None = None
