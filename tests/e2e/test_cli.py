@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from alchemiscale_strategist.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments, **options):
@@ -193,3 +196,13 @@ def test_version_and_help():
     assert "simulate" in run("--help").stdout
     for command in ("simulate", "plan", "network", "completion"):
         assert run(command, "--help").exit_code == 0
+
+
+def test_the_readme_shows_what_one_gets(tmp_path, monkeypatch):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = (block for block in readme.split("```\n") if block.startswith("tyk2:"))
+    monkeypatch.chdir(tmp_path)
+    printed = {line.rstrip() for line in run("simulate", "--plot", "campaign.png").stdout.splitlines()}
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert lines[-1] == "Plot: campaign.png"
+    assert [line for line in lines if line not in printed and "more Transformations" not in line] == []

@@ -437,8 +437,8 @@ APPLY_AND_BLOCK = """
             sys.stdin.read()
 
     class Store(SQLiteStore):
-        def _append_history(self, *values, **named):
-            super()._append_history(*values, **named)
+        def _end_iteration(self, *values, **named):
+            super()._end_iteration(*values, **named)
             reached("all written, nothing committed")
 
     def decide(fresh):
