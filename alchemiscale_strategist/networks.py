@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from alchemiscale_strategist.bounded_json import JsonLimits, load_bounded_json
 from alchemiscale_strategist.errors import RejectedFileError, RejectedInputError
 from alchemiscale_strategist.keyed_chains import ChainEntry, KeyedChain, shown
 from alchemiscale_strategist.planning.models import NetworkKey, TransformationKey
+from alchemiscale_strategist.planning.tables import Tabular
 from alchemiscale_strategist.table_files import TABLE_SUFFIXES, Row, TableFile, read_table
 
 __all__ = ["NetworkGraph", "NetworkTransformation", "Node"]
@@ -78,7 +79,7 @@ class NetworkTransformation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkGraph:
+class NetworkGraph(Tabular):
     """A network: Transformations between nodes; several may join the same two, and one may join a node to itself.
 
     A state that no Transformation touches is no node.
@@ -107,6 +108,8 @@ class NetworkGraph:
     >>> network.resolve("a_b")
     'Transformation-1'
     """
+
+    table_columns: ClassVar = ("transformation", "state_a", "state_b", "leg")
 
     name: str
     key: NetworkKey

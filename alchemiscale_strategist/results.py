@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 from alchemiscale_strategist.errors import RejectedFileError, RejectedInputError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TransformationKey
+from alchemiscale_strategist.planning.tables import Tabular
 from alchemiscale_strategist.table_files import Row, TableFile, read_table
 
 __all__ = ["NetworkResults", "Repeat", "read_results"]
@@ -69,7 +71,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class NetworkResults(Mapping[TransformationKey, tuple[Repeat, ...]]):
+class NetworkResults(Tabular, Mapping[TransformationKey, tuple[Repeat, ...]]):
     """The results of a network: a mapping from those Transformations that have any to their repeats, by number.
 
     Args:
@@ -88,6 +90,8 @@ class NetworkResults(Mapping[TransformationKey, tuple[Repeat, ...]]):
     >>> results
     <NetworkResults: 1 result of 1 of 2 Transformations>
     """
+
+    table_columns: ClassVar = ("transformation", "repeat", "estimate_kcal_per_mol", "uncertainty_kcal_per_mol")
 
     transformations: tuple[TransformationKey, ...]
     repeats: InitVar[Mapping[TransformationKey, Iterable[Repeat]]]
@@ -139,6 +143,19 @@ class NetworkResults(Mapping[TransformationKey, tuple[Repeat, ...]]):
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """The repeats as plain rows, in kcal/mol, with the columns of a table of results."""
+        return [
+            {
+                "transformation": key,
+                "repeat": repeat.repeat,
+                "estimate_kcal_per_mol": repeat.estimate,
+                "uncertainty_kcal_per_mol": repeat.uncertainty,
+            }
+            for key, repeats in self.items()
+            for repeat in repeats
+        ]
 
     def __repr__(self) -> str:
         results = f"{self.total} result{'' if self.total == 1 else 's'}"

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NewType
+from typing import Any, ClassVar, NewType
 
 from alchemiscale_strategist.checks import check_whole_number, checked_choice, is_finite_number
 from alchemiscale_strategist.errors import RejectedInputError
-from alchemiscale_strategist.planning.tables import dataframe, html_table, text_table
+from alchemiscale_strategist.planning.tables import Tabular
 
 __all__ = [
     "NetworkKey",
@@ -234,7 +234,7 @@ class ResultsSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observation:
+class Observation(Tabular):
     """A network as the store sees it at one instant.
 
     Args:
@@ -242,6 +242,14 @@ class Observation:
         transformations: every Transformation of the network, each once.
         results_seen: the number and newest time of its successful results.
     """
+
+    table_columns: ClassVar = (
+        "transformation",
+        *(status.value for status in TaskStatus),
+        "in_flight",
+        "results",
+        "blocked",
+    )
 
     network: NetworkKey
     transformations: tuple[TransformationState, ...]
@@ -261,6 +269,27 @@ class Observation:
     def in_flight(self) -> int:
         """How many of its Tasks are actioned, and waiting or running."""
         return sum(len(state.in_flight) for state in self.transformations)
+
+    def __repr__(self) -> str:
+        blocked = sum(state.blocked for state in self.transformations)
+        return (
+            f"<Observation of {self.network}: {len(self.transformations)} Transformations ({blocked} blocked), "
+            f"{self.in_flight} Tasks in flight, {self.results_seen.count} successful results>"
+        )
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """The observation as plain rows, one a Transformation: Tasks by status, those in flight, and results."""
+        return [
+            {
+                "transformation": state.name or state.key,
+                "key": state.key,
+                **{status.value: sum(task.status is status for task in state.tasks) for status in TaskStatus},
+                "in_flight": len(state.in_flight),
+                "results": state.successful_results,
+                "blocked": state.blocked,
+            }
+            for state in self.transformations
+        ]
 
 
 class Reason(StrEnum):
@@ -354,7 +383,7 @@ class TransformationPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskPlan:
+class TaskPlan(Tabular):
     """Everything that one pass is to do to a network; nothing in it is done yet.
 
     ``finished`` is true when every weight is ``None``: the Strategy has no more to ask. ``stalled`` tells why nothing
@@ -362,6 +391,8 @@ class TaskPlan:
 
     It prints as a table, shows as one in a notebook, and ``to_dataframe()`` makes it a pandas DataFrame.
     """
+
+    table_columns: ClassVar = ("transformation", "weight", "have", "want", "create", "action", "cancel", "reason")
 
     network: NetworkKey
     transformations: tuple[TransformationPlan, ...]
@@ -430,14 +461,8 @@ class TaskPlan:
             f"(create {self.created}, action {self.actioned}, cancel {self.cancelled}){state}>"
         )
 
-    def __str__(self) -> str:
-        return f"{self!r}\n{text_table(PLAN_COLUMNS, self.to_rows())}"
-
-    def _repr_html_(self) -> str:
-        return html_table(PLAN_COLUMNS, self.to_rows(), caption=repr(self)[1:-1])
-
     def to_rows(self) -> list[dict[str, Any]]:
-        """The plan as plain rows, one a Transformation, ready for JSON: see ``PLAN_COLUMNS``."""
+        """The plan as plain rows, one a Transformation, ready for JSON."""
         return [
             {
                 "transformation": row.name,
@@ -455,17 +480,6 @@ class TaskPlan:
             }
             for row in self.transformations
         ]
-
-    def to_dataframe(self) -> Any:  # noqa: ANN401 - pandas is optional, so its type cannot be named here
-        """The plan as a pandas DataFrame indexed by Transformation.
-
-        Raises:
-            MissingDependencyError: pandas is not installed.
-        """
-        return dataframe(self.to_rows(), index="transformation")
-
-
-PLAN_COLUMNS = ("transformation", "weight", "have", "want", "create", "action", "cancel", "reason")
 
 
 def check_limits(max_tasks_per_transformation: object, max_tasks_per_network: object) -> None:

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 from alchemiscale_strategist.errors import MissingDependencyError
 
-__all__ = ["dataframe", "html_table", "text_table"]
+__all__ = ["Tabular", "dataframe", "html_table", "text_table"]
 
 _MOST_ROWS = 60
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+class Tabular(ABC):
+    """What reads as a table: printed as text, shown as HTML in a notebook, made a DataFrame where pandas is there.
+
+    A subclass says how its one-line ``repr`` goes, gives its rows, and names the columns that people are shown.
+    """
+
+    table_columns: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return plain rows, one for each Transformation or result, ready for JSON."""
+
+    def to_dataframe(self) -> Any:  # noqa: ANN401 - pandas is optional, so its type cannot be named here
+        """Return the rows as a pandas DataFrame, indexed by Transformation.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        return dataframe(self.to_rows(), index="transformation")
+
+    def __str__(self) -> str:
+        return f"{self!r}\n{text_table(self.table_columns, self.to_rows())}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table_columns, self.to_rows(), caption=repr(self)[1:-1])
 
 
 def text_table(columns: Sequence[str], rows: Rows) -> str:
