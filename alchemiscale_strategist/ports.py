@@ -452,18 +452,25 @@ class ComputeStore(Protocol):
     def claim_task(self) -> ClaimedTask | None:
         """Set one claimable Task running and return it; ``None`` where there is none.
 
-        Claimable is an actioned waiting Task of positive weight whose parent, if it extends one, is complete; by
-        priority, then age.
+        Claimable is an actioned waiting Task of positive weight whose parent, if it extends one, is complete; the
+        lowest priority number first, then the oldest, then by key.
         """
         ...
 
     def complete_task(self, task: TaskKey, *, estimate: float, uncertainty: float | None) -> None:
-        """Store a successful result (kcal/mol); the running Task becomes complete and leaves every TaskHub."""
+        """Store a successful result (kcal/mol); the running Task becomes complete and leaves every TaskHub.
+
+        Raises:
+            RejectedInputError: the Task is not running or unknown, or a number is not finite or the uncertainty negative.
+        """
         ...
 
     def fail_task(self, task: TaskKey, *, restart: bool) -> None:
         """Store a failure; the running Task waits again, still actioned, or else is in error and leaves every TaskHub.
 
         That is what alchemiscale's restart patterns do while retries are left, and when they are not.
+
+        Raises:
+            RejectedInputError: the Task is not running or unknown.
         """
         ...

@@ -9,21 +9,29 @@ Subclass one under a name that begins with ``Test`` and give it a fixture ``worl
         def world(self, tmp_path):
             with MyWorld(tmp_path) as world:
                 yield world
+
+The suites know no technology. They act through the ports, and see through a :class:`StoreWorld` what is really kept: a
+store that tells of itself only what it should would pass any test that asks nobody else.
 """
 
 from __future__ import annotations
 
+import pkgutil
+
 import pytest
 
-# Before it is imported: pytest then says of a failed assertion what was on either side.
-pytest.register_assert_rewrite(f"{__name__}.stores")
+# Before they are imported: pytest then says of a failed assertion what was on either side.
+pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))
 
-from alchemiscale_strategist.testing.stores import (  # noqa: E402 - the line above has to come first
+# ruff: noqa: E402 - the line above has to come first
+from alchemiscale_strategist.testing.compute import ComputeStoreContract
+from alchemiscale_strategist.testing.reconcile import ReconcileStoreContract
+from alchemiscale_strategist.testing.results import ResultSourceContract
+from alchemiscale_strategist.testing.specification import SpecificationStoreContract
+from alchemiscale_strategist.testing.worlds import (
+    ComputeWorld,
     MovableClock,
-    ReconcileStoreContract,
     ResultKey,
-    ResultSourceContract,
-    SpecificationStoreContract,
     StoredTask,
     StoreWorld,
     StrategyStore,
@@ -33,6 +41,8 @@ from alchemiscale_strategist.testing.stores import (  # noqa: E402 - the line ab
 )
 
 __all__ = [
+    "ComputeStoreContract",
+    "ComputeWorld",
     "MovableClock",
     "ReconcileStoreContract",
     "ResultKey",

@@ -3,6 +3,7 @@
 In memory there is one connection only: the world looks through the store's, and another store is the same object.
 """
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -16,6 +17,7 @@ from alchemiscale_strategist.adapters.clock import ManualClock
 from alchemiscale_strategist.adapters.sqlite import SQLiteStore
 from alchemiscale_strategist.planning.models import TaskKey, TaskStatus
 from alchemiscale_strategist.testing import (
+    ComputeStoreContract,
     ReconcileStoreContract,
     ResultKey,
     ResultSourceContract,
@@ -37,7 +39,7 @@ class SQLiteWorld:
         self.clock = ManualClock(START)
         self._numbers = itertools.count(1)
         self._stores = []
-        self.store = self.source = self._open()
+        self.store = self.source = self.compute = self._open()
         if path == ":memory:":
             self._raw, self._lock = self.store._db._connection, self.store._db._lock
         else:
@@ -59,6 +61,8 @@ class SQLiteWorld:
     def another_store(self):
         return self.store if self.path == ":memory:" else self._open()
 
+    another_compute = another_store
+
     def add_network(self, graph):
         # A schema may keep a graph as it likes, and the round trip through the store is what the suite tests.
         return self.store.add_network(graph)
@@ -72,11 +76,14 @@ class SQLiteWorld:
         extends=None,
         created=None,
         claim_weight=0.5,
+        priority=10,
     ):
-        key = TaskKey(f"Task-{next(self._numbers):032}-contract-suite-store")
+        # A hash, so that keys are in another order than the Tasks were made in.
+        number = hashlib.sha256(str(next(self._numbers)).encode()).hexdigest()[:32]
+        key = TaskKey(f"Task-{number}-contract-suite-store")
         self._raw.execute(
-            "INSERT INTO task (key, transformation, status, created, extends) VALUES (?, ?, ?, ?, ?)",
-            (key, transformation, status.value, self._micros(created), extends),
+            "INSERT INTO task (key, transformation, status, priority, created, extends) VALUES (?, ?, ?, ?, ?, ?)",
+            (key, transformation, status.value, priority, self._micros(created), extends),
         )
         for network in actioned_on:
             self._raw.execute("INSERT INTO action VALUES (?, ?, ?)", (key, network, claim_weight))
@@ -158,6 +165,12 @@ class TestSpecificationStore(SpecificationStoreContract):
 
 
 class TestResultSource(ResultSourceContract):
+    @pytest.fixture
+    def world(self, sqlite_world):
+        return sqlite_world
+
+
+class TestComputeStore(ComputeStoreContract):
     @pytest.fixture
     def world(self, sqlite_world):
         return sqlite_world
