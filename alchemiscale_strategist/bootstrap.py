@@ -48,5 +48,5 @@ def preview_network(
     with SQLiteStore(":memory:", clock=clock) as store:
         key = store.add_network(network)
         if results is not None:
-            store.add_results(results)
+            store.add_results(key, results)
         return preview(key, payload, specification or Specification(), store=store, results=store, runner=runner)

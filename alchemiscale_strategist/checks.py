@@ -25,8 +25,8 @@ def checked_choice(choices: type[_Choice], field: str, value: object) -> _Choice
         raise RejectedInputError(field=field, value=value, expected=expected) from None
 
 
-def check_whole_number(field: str, value: object, *, least: int, or_none: str = "") -> None:
-    """Check for a whole number from ``least`` to 2⁵³; ``or_none`` says what ``None`` means where it is welcome.
+def check_whole_number(field: str, value: object, *, least: int, most: int = _MOST, or_none: str = "") -> None:
+    """Check for a whole number from ``least`` to ``most``; ``or_none`` says what ``None`` means where it is welcome.
 
     >>> check_whole_number("workers", 0, least=1)
     Traceback (most recent call last):
@@ -36,9 +36,9 @@ def check_whole_number(field: str, value: object, *, least: int, or_none: str = 
     if value is None and or_none:
         return
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and least <= value <= _MOST:  # type: ignore[operator] # it is an int, but mypy does not follow
+    if whole and least <= value <= most:  # type: ignore[operator] # it is an int, but mypy does not follow
         return
-    limit = f"at most {_MOST}" if whole and value > _MOST else f"at least {least}"  # type: ignore[operator] # as above
+    limit = f"at most {most}" if whole and value > most else f"at least {least}"  # type: ignore[operator] # as above
     none = f", or None for {or_none}" if or_none else ""
     raise RejectedInputError(field=field, value=value, expected=f"a whole number of {limit}{none}")
 

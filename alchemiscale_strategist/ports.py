@@ -6,7 +6,6 @@ Every promise that the reconciler and the service rely on stands in these docstr
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from alchemiscale_strategist.checks import checked_choice
 from alchemiscale_strategist.errors import RejectedInputError, StrategyError, TransientError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.health import StrategyHealth
@@ -32,13 +32,17 @@ from alchemiscale_strategist.planning.models import (
 from alchemiscale_strategist.results import NetworkResults
 
 __all__ = [
+    "Applied",
     "Claim",
     "ClaimedTask",
     "Clock",
     "ComputeStore",
+    "GraphInputs",
     "IterationRecord",
+    "ObservationSource",
     "PassEnding",
     "Postponed",
+    "ProposalInputs",
     "ProposalRequest",
     "ProposalRunner",
     "ReconcileStore",
@@ -75,6 +79,7 @@ class StrategyPayload:
     content: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", checked_choice(StrategyKind, "kind", self.kind))
         for field, value in (("name", self.name), ("content", self.content)):
             try:
                 value.encode()
@@ -107,12 +112,6 @@ class StrategyPayload:
             raise RejectedInputError(field="content", value=self.content, expected="a JSON object of settings")
         return settings
 
-    @property
-    def key(self) -> str:
-        """Content key: two payloads with the same key propose the same."""
-        digest = hashlib.sha256(f"{self.kind}\0{self.name}\0{self.content}".encode()).hexdigest()
-        return f"{self.name}-{digest[:32]}"
-
     def __repr__(self) -> str:
         return f"StrategyPayload(kind='{self.kind}', name={self.name!r}, content={self.content!r})"
 
@@ -144,14 +143,25 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StrategyRecord:
-    """A network's Strategy as users read it: what they set, and how it is doing."""
+    """A network's Strategy as users read it: what they set, and how it is doing.
+
+    Args:
+        network: the network's key.
+        network_name: what people call the network.
+        strategy: the Strategy, not decoded.
+        specification: what the user asked for; alchemiscale's default in place of what cannot be read.
+        generation: grows with every edit.
+        health: how it is doing.
+        problems: what in the stored row cannot be read, as another program may have written it; it is not run then.
+    """
 
     network: NetworkKey
-    name: str
+    network_name: str
     strategy: StrategyPayload
     specification: Specification
     generation: int
     health: StrategyHealth
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -268,8 +278,34 @@ class Released:
 PassEnding = StrategyFailed | Postponed | Released
 
 
-class ReconcileStore(Protocol):
-    """What one pass needs of a store. Every method may raise :class:`TransientError` and has then written nothing."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """What a pass came to: the plan that was applied, the health after it, and its entry in the history."""
+
+    plan: TaskPlan
+    health: StrategyHealth
+    record: IterationRecord
+
+
+class ObservationSource(Protocol):
+    """Where a network can be looked at; all that a preview needs of a store."""
+
+    def observe(self, network: NetworkKey) -> Observation:
+        """Read the network's Transformations and Tasks at one instant, Transformations in the network's order.
+
+        Raises:
+            UnknownNetworkError: there is no such network.
+            TransientError: it cannot be read right now.
+        """
+        ...
+
+
+class ReconcileStore(ObservationSource, Protocol):
+    """What one pass needs of a store.
+
+    Every method may raise :class:`TransientError`. It has then written nothing, or, where the fate of a commit is not
+    known, everything: ``finish`` after it is safe, and raises :class:`SupersededError` if all was written.
+    """
 
     def claim_due(
         self,
@@ -285,19 +321,13 @@ class ReconcileStore(Protocol):
         Atomic: of several callers at once exactly one gets a network. A network is free when nobody holds it or its
         lease has expired by the store's clock. It is due after an edit (unless disabled or in error), and otherwise as
         :meth:`StrategyHealth.is_due` says, which for a dormant one means that its successful results changed.
-        ``networks`` restricts the choice; ``None`` does not. No network due gives an empty sequence.
+        ``networks`` restricts the choice; ``None`` does not. No network due gives an empty sequence. A network whose
+        stored Strategy or specification cannot be read gets the status ``error`` with the reason and is not claimed; it
+        keeps nobody else from being claimed.
         """
         ...
 
-    def observe(self, network: NetworkKey) -> Observation:
-        """Read the network's Transformations and Tasks at one instant, Transformations in the network's order.
-
-        Raises:
-            UnknownNetworkError: there is no such network.
-        """
-        ...
-
-    def apply(self, claim: Claim, decide: Callable[[Observation], TaskPlan], *, seen: ResultsSeen) -> TaskPlan:
+    def apply(self, claim: Claim, decide: Callable[[Observation], TaskPlan], *, seen: ResultsSeen) -> Applied:
         """Lock the network, read it afresh, let ``decide`` plan on that, and commit everything together or nothing.
 
         Committed are the plan's Tasks, the health after an iteration that saw ``seen``, an entry in the history, and
@@ -381,11 +411,25 @@ class SpecificationStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphInputs:
+    """A network and its successful results as values of ours, which is what native Strategies judge by."""
+
+    network: NetworkGraph
+    results: NetworkResults
+
+
+ProposalInputs = GraphInputs
+"""What a Strategy judges by: made by a :class:`ResultSource`, read by a :class:`ProposalRunner`, opaque in between."""
+
+
 class ResultSource(Protocol):
     """Where the network itself and its successful results come from."""
 
-    def network(self, network: NetworkKey) -> NetworkGraph:
-        """Return the network's graph.
+    def inputs(self, network: NetworkKey, kind: StrategyKind) -> ProposalInputs:
+        """Return what a Strategy of that kind judges by.
+
+        The results include at least those that an earlier ``observe`` counted, in the order in which they came.
 
         Raises:
             UnknownNetworkError: there is no such network.
@@ -393,23 +437,13 @@ class ResultSource(Protocol):
         """
         ...
 
-    def results(self, network: NetworkKey) -> NetworkResults:
-        """Return the successful results; they include at least those that an earlier ``observe`` counted.
-
-        Raises:
-            UnknownNetworkError: there is no such network.
-            TransientError: they cannot be read right now.
-        """
-        ...
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProposalRequest:
-    """A Strategy and what it is to judge by: the network's graph, and the estimates gathered so far."""
+    """A Strategy, and what it is to judge by."""
 
     strategy: StrategyPayload
-    network: NetworkGraph
-    results: NetworkResults
+    inputs: ProposalInputs
 
 
 class ProposalRunner(Protocol):
@@ -461,7 +495,7 @@ class ComputeStore(Protocol):
         """Store a successful result (kcal/mol); the running Task becomes complete and leaves every TaskHub.
 
         Raises:
-            RejectedInputError: the Task is not running or unknown, or a number is not finite or the uncertainty negative.
+            RejectedInputError: the Task is not running or unknown, a number is not finite, or the uncertainty negative.
         """
         ...
 

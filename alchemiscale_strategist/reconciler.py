@@ -22,7 +22,9 @@ from alchemiscale_strategist.planning.models import (
 from alchemiscale_strategist.planning.scaling import normalize_weights
 from alchemiscale_strategist.planning.tasks import plan_task_changes
 from alchemiscale_strategist.ports import (
+    Applied,
     Claim,
+    ObservationSource,
     Postponed,
     ProposalRequest,
     ProposalRunner,
@@ -55,11 +57,16 @@ class PassResult(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PassOutcome:
-    """How a pass ended: with the plan that was applied, or with the error that kept it from applying one."""
+    """How a pass ended: with what it applied, or with the error that kept it from applying anything."""
 
     result: PassResult
-    plan: TaskPlan | None = None
+    applied: Applied | None = None
     error: StrategistError | None = None
+
+    @property
+    def plan(self) -> TaskPlan | None:
+        """The plan that was applied, if any."""
+        return self.applied.plan if self.applied else None
 
 
 def preview(
@@ -67,7 +74,7 @@ def preview(
     strategy: StrategyPayload,
     specification: Specification,
     *,
-    store: ReconcileStore,
+    store: ObservationSource,
     results: ResultSource,
     runner: ProposalRunner,
 ) -> Preview:
@@ -89,12 +96,9 @@ def propose_weights(
     observation: Observation, strategy: StrategyPayload, *, results: ResultSource, runner: ProposalRunner
 ) -> Weights:
     """Ask the Strategy for weights; they are checked against the observed Transformations and normalized."""
-    request = ProposalRequest(
-        strategy=strategy,
-        network=results.network(observation.network),
-        # Read after the observation: a result that comes in between is seen early, and never overlooked.
-        results=results.results(observation.network),
-    )
+    # Read after the observation: a result that comes in between is seen early, and never overlooked.
+    inputs = results.inputs(observation.network, strategy.kind)
+    request = ProposalRequest(strategy=strategy, inputs=inputs)
     return normalize_weights(runner.propose(request), transformations=observation.keys)
 
 
@@ -113,16 +117,18 @@ def run_pass(
     Raises:
         UnknownNetworkError: the network is gone.
     """
+    seen = ResultsSeen()
     try:
-        seen = None
         try:
             observation = store.observe(claim.network)
             seen = observation.results_seen
             weights = propose_weights(observation, claim.strategy, results=results, runner=runner)
-            plan = store.apply(claim, lambda fresh: plan_task_changes(fresh, weights, claim.specification), seen=seen)
-            return PassOutcome(result=PassResult.APPLIED, plan=plan)
+            applied = store.apply(
+                claim, lambda fresh: plan_task_changes(fresh, weights, claim.specification), seen=seen
+            )
+            return PassOutcome(result=PassResult.APPLIED, applied=applied)
         except StrategyError as error:
-            return _end(claim, StrategyFailed(error=error, seen=seen or ResultsSeen()), store=store)
+            return _end(claim, StrategyFailed(error=error, seen=seen), store=store)
         except TransientError as error:
             delay = retry_delay(claim.health.retries, jitter=jitter)
             return _end(claim, Postponed(error=error, retry_after=delay), store=store)

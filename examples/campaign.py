@@ -34,5 +34,5 @@ for title, strategy in strategies.items():
     figures = summary(simulate_campaign(campaign))
     print(
         f"{title:<16} {figures['end']:<8} {figures['tasks_completed']:>5} {figures['gpu_hours']:>9.0f} "
-        f"{figures['mean_standard_error']:>6.3f} kcal/mol"
+        f"{figures['standard_error']:>6.3f} kcal/mol"
     )

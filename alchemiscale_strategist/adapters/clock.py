@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 from alchemiscale_strategist.errors import RejectedInputError
@@ -10,11 +11,17 @@ __all__ = ["ManualClock", "SystemClock"]
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, except that it stands still while the machine's is set back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latest = datetime.min.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
         """Return the present time in UTC."""
-        return datetime.now(tz=UTC)
+        with self._lock:
+            self._latest = max(self._latest, datetime.now(tz=UTC))
+            return self._latest
 
 
 class ManualClock:

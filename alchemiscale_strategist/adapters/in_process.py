@@ -25,11 +25,11 @@ class InProcessRunner:
 
     def propose(self, request: ProposalRequest) -> Weights:
         """Return the Strategy's weights; whatever it raises becomes a :class:`StrategyError`."""
-        strategy = self._load(request.strategy)
         try:
+            strategy = self._load(request.strategy)
             # Copied in here, so that a mapping of the Strategy's own cannot fail anywhere else.
-            return dict(_checked_mapping(strategy.propose(request.network, request.results)))
-        except InvalidWeightsError:
+            return dict(_checked_mapping(strategy.propose(request.inputs.network, request.inputs.results)))
+        except StrategyError:
             raise
         except (Exception, SystemExit) as error:
             told = traceback.format_exception_only(error)[-1].strip()

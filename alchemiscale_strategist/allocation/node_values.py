@@ -33,14 +33,15 @@ class NodeValues:
     """Values of nodes in kcal/mol and their variances in (kcal/mol)², relative to the mean of their component.
 
     Where the measured edges do not connect a component of the network yet, its nodes are at NaN with infinite variance.
+    A node that no edge joins to another has no value relative to anything, and is not among them.
     """
 
     values: Mapping[Node, float]
     variances: Mapping[Node, float]
 
     @property
-    def mean_standard_error(self) -> float:
-        """Root of the mean variance of the nodes, kcal/mol; infinite while some are not connected."""
+    def rms_standard_error(self) -> float:
+        """Root of the mean variance of the nodes, kcal/mol; infinite while some are not connected or there are none."""
         return math.sqrt(sum(self.variances.values()) / len(self.variances)) if self.variances else math.inf
 
 
@@ -58,7 +59,7 @@ def node_values(network: NetworkGraph, edges: Mapping[TransformationKey, EdgeEst
     >>> edge = NetworkTransformation(key="k", name="a_b", state_a="a", state_b="b", leg="solvent")
     >>> network = NetworkGraph(name="pair", key="pair", transformations=(edge,))
     >>> found = node_values(network, {"k": EdgeEstimate(estimate=1.0, variance=0.04)})
-    >>> [round(value, 3) for value in found.values.values()], round(found.mean_standard_error, 3)
+    >>> [round(value, 3) for value in found.values.values()], round(found.rms_standard_error, 3)
     ([-0.5, 0.5], 0.1)
     """
     for key, given in edges.items():
@@ -68,15 +69,17 @@ def node_values(network: NetworkGraph, edges: Mapping[TransformationKey, EdgeEst
             )
     values: dict[Node, float] = {}
     variances: dict[Node, float] = {}
-    component_of = {node: number for number, nodes in enumerate(network.components()) for node in nodes}
+    components = network.components()
+    component_of = {node: number for number, nodes in enumerate(components) for node in nodes}
     edges_of: dict[int, list[NetworkTransformation]] = {}
     for edge in network.transformations:
         if edge.key in edges and edge.node_a != edge.node_b:
             edges_of.setdefault(component_of[edge.node_a], []).append(edge)
-    for number, nodes in enumerate(network.components()):
-        found, variance = _solve(nodes, edges_of.get(number, []), edges)
-        values.update(zip(nodes, found, strict=True))
-        variances.update(zip(nodes, variance, strict=True))
+    for number, nodes in enumerate(components):
+        if len(nodes) > 1:
+            found, variance = _solve(nodes, edges_of.get(number, []), edges)
+            values.update(zip(nodes, found, strict=True))
+            variances.update(zip(nodes, variance, strict=True))
     return NodeValues(values=values, variances=variances)
 
 

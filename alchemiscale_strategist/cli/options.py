@@ -85,5 +85,5 @@ def _setting(text: str) -> tuple[str, object]:
         raise RejectedInputError(field="--setting", value=text, expected="NAME=VALUE, for instance max_runs=2")
     try:
         return name.strip(), json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name.strip(), value

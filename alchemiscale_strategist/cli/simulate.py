@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from alchemiscale_strategist.cli.options import (
     ExistingFile,
@@ -46,7 +47,7 @@ from alchemiscale_strategist.simulation.truth import TransformationTruth, made_u
 
 __all__ = ["simulate"]
 
-_COMPARISON_COLUMNS = ("campaign", "tasks", "gpu_hours", "mean_standard_error")
+_COMPARISON_COLUMNS = ("campaign", "tasks", "gpu_hours", "expected_standard_error")
 
 
 @click.command()
@@ -137,15 +138,15 @@ def _live_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
         yield lambda _progress: None
         return
     with Live(console=console, refresh_per_second=10, transient=True) as live:
-        yield lambda progress: live.update(_progress_line(progress))
+        yield lambda progress: live.update(Text(_progress_line(progress)))
 
 
 def _progress_line(progress: Progress) -> str:
-    error = progress.mean_standard_error
+    error = progress.standard_error
     precision = f"{error:.3f} kcal/mol" if math.isfinite(error) else "not connected yet"
     return (
         f"hour {progress.hours:.0f}: pass {progress.passes}, {progress.tasks_completed} Tasks completed, "
-        f"{progress.in_flight} in flight, mean standard error {precision}"
+        f"{progress.in_flight} in flight, standard error {precision}"
     )
 
 
@@ -158,14 +159,14 @@ def _print_report(run: CampaignRun, source: str, saved: Path | None) -> None:
         "campaign": f"Strategy {run.campaign.strategy.name!r}",
         "tasks": final.tasks_completed,
         "gpu_hours": final.gpu_hours,
-        "mean_standard_error": final.mean_standard_error,
+        "expected_standard_error": final.standard_error,
     }
     equal = [
         {
             "campaign": f"{point.repeats} repeat{'s' if point.repeats > 1 else ''} everywhere",
             "tasks": point.tasks,
             "gpu_hours": point.gpu_hours,
-            "mean_standard_error": point.mean_standard_error,
+            "expected_standard_error": point.standard_error,
         }
         for point in comparison(run)
     ]
@@ -173,20 +174,25 @@ def _print_report(run: CampaignRun, source: str, saved: Path | None) -> None:
         table("Against the same number of repeats everywhere (kcal/mol)", _COMPARISON_COLUMNS, [ours, *equal])
     )
     for line in _conclusions(run, source, saved):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def _conclusions(run: CampaignRun, source: str, saved: Path | None) -> Iterator[str]:
     figures = summary(run)
     yield f"Truth: {source}."
-    if figures["tasks_with_equal_repeats"] is not None:
+    if figures["equal_repeats"] is not None:
         yield (
-            f"For the same precision, equal repeats everywhere would take {figures['tasks_with_equal_repeats']:.0f} "
-            f"Tasks and {figures['gpu_hours_with_equal_repeats']:.0f} GPU hours without a failure; the Strategy took "
-            f"{figures['tasks_completed']} and {figures['gpu_hours']:.0f}, with {figures['failures']} failed attempts."
+            f"The expected standard error is the root mean square over {figures['nodes']}. Equal repeats everywhere "
+            f"give the same at a rate of {figures['equal_repeats']:.2f} repeats: "
+            f"{figures['tasks_with_equal_repeats']:.0f} Tasks and {figures['gpu_hours_with_equal_repeats']:.0f} GPU "
+            "hours, failed attempts included."
         )
-    if figures["realised_error"] is not None:
-        yield f"Root mean square error of the states against the truth: {figures['realised_error']:.3f} kcal/mol."
+    yield (
+        f"The Strategy took {figures['tasks_completed']} Tasks and {figures['gpu_hours']:.0f} GPU hours, "
+        f"with {figures['failures']} failed attempts."
+    )
+    if (error := figures["sampling_error"]) is not None:
+        yield f"The error that came of it, root mean square over {figures['nodes']}: {error:.3f} kcal/mol."
     yield f"After {figures['passes']} passes in {figures['hours']:.0f} simulated hours the Strategy is: {_state(run)}"
     if saved is not None:
         yield f"Plot: {saved}"

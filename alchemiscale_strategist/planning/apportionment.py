@@ -15,7 +15,7 @@ from typing import Any, TypeVar, assert_never
 
 from alchemiscale_strategist.checks import check_number, check_whole_number, checked_choice
 
-__all__ = ["EQUAL_WITHIN", "Apportionment", "apportion", "equalize_weights"]
+__all__ = ["EQUAL_WITHIN", "Apportionment", "apportion", "apportion_equalized", "equalize_weights"]
 
 EQUAL_WITHIN = 1e-9
 """Weights that differ by less than this, relative to the larger, are equal."""
@@ -67,17 +67,32 @@ def apportion(
     """
     chosen = checked_choice(Apportionment, "method", method)
     check_whole_number("seats", seats, least=0)
-    held = {}
-    room = {}
     for key, weight in weights.items():
         check_number(f"weights[{key!r}]", weight, least=0)
-        held[key] = _bound("floors", floors, key, 0)
-        room[key] = (_bound("ceilings", ceilings, key, seats) - held[key]) if weight > 0 else 0
+    for field, bounds in (("floors", floors or {}), ("ceilings", ceilings or {})):
+        for key, bound in bounds.items():
+            check_whole_number(f"{field}[{key!r}]", bound, least=0)
+    equalized = equalize_weights(weights)
+    held = apportion_equalized(equalized, seats, method=chosen, floors=floors or {}, ceilings=ceilings or {})
+    return {key: held[key] for key in weights}
+
+
+def apportion_equalized(
+    weights: Mapping[Key, float],
+    seats: int,
+    *,
+    floors: Mapping[Key, int],
+    ceilings: Mapping[Key, int],
+    method: Apportionment = Apportionment.WEBSTER,
+) -> dict[Key, int]:
+    """Apportion as :func:`apportion` does, what went through :func:`equalize_weights`; nothing is checked again."""
+    held = {key: floors.get(key, 0) for key in weights}
+    room = {key: (ceilings.get(key, seats) - held[key]) if weight > 0 else 0 for key, weight in weights.items()}
     left = seats - sum(held.values())
     # Nobody has to be compared with anybody while there is enough for all.
     if left >= sum(more for more in room.values() if more > 0):
         return {key: count + max(room[key], 0) for key, count in held.items()}
-    for key in _order_of_seats(equalize_weights(weights), held, room, chosen):
+    for key in _order_of_seats(weights, held, room, method):
         if left <= 0:
             break
         held[key] += 1
@@ -150,10 +165,3 @@ class _OrderedKey:
             return bool(self.key < other.key)
         except TypeError:
             return str(self.key) < str(other.key)
-
-
-def _bound(field: str, bounds: Mapping[Key, int] | None, key: Key, default: int) -> int:
-    if bounds is None or key not in bounds:
-        return default
-    check_whole_number(f"{field}[{key!r}]", bounds[key], least=0)
-    return bounds[key]

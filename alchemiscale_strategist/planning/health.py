@@ -24,6 +24,8 @@ __all__ = ["Failure", "StrategyHealth", "retry_delay"]
 
 _FIRST_RETRY = timedelta(seconds=5)
 _LONGEST_RETRY = timedelta(minutes=10)
+_LONGEST_MESSAGE = 2_000
+_LONGEST_TRACEBACK = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,9 +40,14 @@ class Failure:
     @classmethod
     def from_error(cls, error: StrategyError | TransientError) -> Failure:
         """Describe an error."""
-        if isinstance(error, StrategyError):
-            return cls(type=error.error_type, message=str(error), traceback=error.details, remedy=error.remedy)
-        return cls(type=type(error).__name__, message=str(error), remedy=error.remedy)
+        # A Strategy may say megabytes; the head of a message and the tail of a traceback tell the most.
+        message = _shortened(str(error), _LONGEST_MESSAGE)
+        if not isinstance(error, StrategyError):
+            return cls(type=type(error).__name__, message=message, remedy=error.remedy)
+        details = error.details
+        if len(details) > _LONGEST_TRACEBACK:
+            details = f"…{details[-_LONGEST_TRACEBACK:]}"
+        return cls(type=_shortened(error.error_type, 200), message=message, traceback=details, remedy=error.remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +114,7 @@ class StrategyHealth:
             status=StrategyStatus.ERROR,
             error=Failure.from_error(error),
             stalled=(),
+            unclaimable=(),
         )
 
     def after_transient_failure(self, error: TransientError, *, retry_at: datetime) -> StrategyHealth:
@@ -115,11 +123,16 @@ class StrategyHealth:
 
     def after_wake(self) -> StrategyHealth:
         """Return the health after a user woke it: awake, its error cleared."""
-        return replace(self, status=StrategyStatus.AWAKE, error=None, retries=0, retry_at=None, last_failure=None)
-
-    def after_replacement(self) -> StrategyHealth:
-        """Return the health of a Strategy that has just taken another's place: everything begins anew."""
-        return StrategyHealth(mode=self.mode, sleep_interval=self.sleep_interval)
+        return replace(
+            self,
+            status=StrategyStatus.AWAKE,
+            error=None,
+            retries=0,
+            retry_at=None,
+            last_failure=None,
+            stalled=(),
+            unclaimable=(),
+        )
 
     def under(self, specification: Specification) -> StrategyHealth:
         """Return the same health, showing the mode and interval that the user asks for."""
@@ -128,6 +141,7 @@ class StrategyHealth:
     def is_due(self, results: ResultsSeen, *, now: datetime, minimum_interval: timedelta = timedelta(0)) -> bool:
         """Whether a pass is to run, given the network's successful ``results`` and the service's minimum interval.
 
+        Stores decide this in their own language, and are held to what this says.
         A pass that failed is tried again at ``retry_at``, whatever the interval; a dormant one runs when its results
         have changed. An edit of the specification makes a network due at once, unless it is disabled or in error.
         """
@@ -192,6 +206,10 @@ def _iterated(iterations: int, seen: ResultsSeen, now: datetime) -> dict[str, An
         "retry_at": None,
         "last_failure": None,
     }
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -98,6 +98,7 @@ class TaskScaling(StrEnum):
     PROPORTIONAL = "proportional"
 
 
+_MOST_TASKS = 10_000
 _LONGEST_INTERVAL = timedelta(days=3650)  # so that no sum with a date can overflow
 
 
@@ -107,7 +108,7 @@ class Specification:
 
     Args:
         mode: what the service may do.
-        max_tasks_per_transformation: most Tasks of one Transformation actioned at once, ≥ 1.
+        max_tasks_per_transformation: most Tasks of one Transformation actioned at once, 1 to 10,000.
         max_tasks_per_network: most Tasks of the network actioned at once, ≥ 1; ``None`` for no such limit.
         task_scaling: how weights become counts.
         extends_preference: fraction, 0 to 1, of the created Tasks that extend a completed one.
@@ -484,7 +485,8 @@ class TaskPlan(Tabular):
 
 def check_limits(max_tasks_per_transformation: object, max_tasks_per_network: object) -> None:
     """Raise :class:`RejectedInputError` unless both are limits: whole numbers ≥ 1, the second perhaps ``None``."""
-    check_whole_number("max_tasks_per_transformation", max_tasks_per_transformation, least=1)
+    # A slip of the keyboard must not create a million Tasks.
+    check_whole_number("max_tasks_per_transformation", max_tasks_per_transformation, least=1, most=_MOST_TASKS)
     check_whole_number("max_tasks_per_network", max_tasks_per_network, least=1, or_none="no limit")
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar, assert_never
 
 from alchemiscale_strategist.checks import checked_choice, is_finite_number
 from alchemiscale_strategist.errors import InvalidWeightsError, RejectedInputError
-from alchemiscale_strategist.planning.apportionment import EQUAL_WITHIN, apportion, equalize_weights
+from alchemiscale_strategist.planning.apportionment import EQUAL_WITHIN, apportion_equalized, equalize_weights
 from alchemiscale_strategist.planning.models import TaskScaling, check_limits
 
 __all__ = ["check_keys", "check_normalized", "normalize_weights", "scale_weight", "weights_to_counts"]
@@ -112,7 +112,8 @@ def weights_to_counts(
     }
     if max_tasks_per_network is None:
         return counts
-    return apportion({key: equalized.get(key, 0.0) for key in weights}, max_tasks_per_network, ceilings=counts)
+    apportioned = apportion_equalized(equalized, max_tasks_per_network, floors={}, ceilings=counts)
+    return {key: apportioned.get(key, 0) for key in weights}
 
 
 def scale_weight(weight: float, *, maximum: int, largest: float, scaling: TaskScaling) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from alchemiscale_strategist.errors import InvalidWeightsError
-from alchemiscale_strategist.planning.apportionment import apportion, equalize_weights
+from alchemiscale_strategist.planning.apportionment import apportion_equalized, equalize_weights
 from alchemiscale_strategist.planning.models import (
     Observation,
     Reason,
@@ -37,7 +37,8 @@ def plan_task_changes(observation: Observation, weights: Weights, specification:
 
     For every Transformation, in this order: existing unactioned Tasks are actioned again (running, then waiting; no
     extension whose parent cannot be extended), then the missing ones are created; in full mode the excess is cancelled
-    (waiting first, the newest first; running ones last). Only Tasks that are actioned *and* waiting or running count.
+    (waiting ones that nobody can claim, then waiting, then running; of each the newest first). Only Tasks that are
+    actioned *and* waiting or running count.
 
     - A Transformation with a Task in error is *blocked*: nothing is created or actioned on it; in full mode what its
       own weight does not ask for is still cancelled.
@@ -127,7 +128,7 @@ def _targets(
     wanted = {key: max(counts[key], floor) for key, floor in floors.items()}
     if specification.max_tasks_per_network is not None:
         reserved = sum(target.want for target in targets.values())
-        wanted = apportion(
+        wanted = apportion_equalized(
             {key: equalized.get(key, 0.0) for key in floors},
             max(specification.max_tasks_per_network - reserved, 0),
             floors=floors,
@@ -172,7 +173,7 @@ def _planned(
     have = len(state.in_flight)
     missing = target.want - have
     by_key = {task.key: task for task in state.tasks}
-    cancel = tuple(_cancel_order(state))[:-missing] if missing < 0 else ()
+    cancel = tuple(_cancel_order(state, by_key))[:-missing] if missing < 0 else ()
     action = tuple(_action_order(state, by_key))[:missing] if missing > 0 else ()
     missing -= len(action)
     return TransformationPlan(
@@ -190,10 +191,12 @@ def _planned(
     )
 
 
-def _cancel_order(state: TransformationState) -> Iterator[TaskKey]:
-    """Waiting before running, and of either the newest first: the least work is lost."""
+def _cancel_order(state: TransformationState, by_key: Mapping[TaskKey, TaskRecord]) -> Iterator[TaskKey]:
+    """What nobody can claim, then what waits, then what runs, and of each the newest first: the least work is lost."""
     newest_first = sorted(state.in_flight, key=_age, reverse=True)
-    return (task.key for task in sorted(newest_first, key=_is_running))
+    return (
+        task.key for task in sorted(newest_first, key=lambda task: (_is_running(task), _can_be_claimed(task, by_key)))
+    )
 
 
 def _action_order(state: TransformationState, by_key: Mapping[TaskKey, TaskRecord]) -> Iterator[TaskKey]:
@@ -224,19 +227,15 @@ def _creations(state: TransformationState, number: int, extends_preference: floa
 def _unclaimable(
     state: TransformationState, by_key: Mapping[TaskKey, TaskRecord], *, without: tuple[TaskKey, ...]
 ) -> tuple[TaskKey, ...]:
-    """Waiting Tasks that stay in flight but that no compute service will take: weight 0, or a parent not complete."""
-    return tuple(
-        task.key
-        for task in state.in_flight
-        if task.status is TaskStatus.WAITING
-        and task.key not in without
-        and (task.claim_weight <= 0 or _waits_for_parent(task, by_key))
-    )
+    """Waiting Tasks that stay in flight but that no compute service can work on."""
+    return tuple(task.key for task in state.in_flight if task.key not in without and not _can_be_claimed(task, by_key))
 
 
-def _waits_for_parent(task: TaskRecord, by_key: Mapping[TaskKey, TaskRecord]) -> bool:
+def _can_be_claimed(task: TaskRecord, by_key: Mapping[TaskKey, TaskRecord]) -> bool:
+    """Whether a compute service could work on it, or does: not at weight 0, nor where its parent cannot be extended."""
     parent = by_key.get(task.extends) if task.extends is not None else None
-    return parent is not None and parent.status is not TaskStatus.COMPLETE
+    stuck = task.claim_weight <= 0 or (parent is not None and not parent.can_be_extended)
+    return task.status is TaskStatus.RUNNING or not stuck
 
 
 def _can_be_prepared(task: TaskRecord, by_key: Mapping[TaskKey, TaskRecord]) -> bool:
@@ -280,7 +279,7 @@ def _why_stalled(rows: list[TransformationPlan]) -> tuple[str, ...]:
     reasons: Counter[str] = Counter()
     for row in rows:
         if row.unclaimable:
-            reasons["its waiting Tasks cannot be claimed (weight 0, or they extend one that is not complete)"] += 1
+            reasons["its waiting Tasks cannot be claimed (weight 0, or their parent cannot be extended)"] += 1
         elif row.reason is not Reason.SATISFIED:
             reasons[row.reason.sentence] += 1
     return tuple(f"{number} × {sentence}" for sentence, number in reasons.most_common())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,19 @@ from alchemiscale_strategist.adapters.sqlite import SQLiteStore
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.health import StrategyHealth
-from alchemiscale_strategist.planning.models import Observation, Specification, StrategyStatus, TransformationKey
-from alchemiscale_strategist.ports import ProposalRunner, StrategyPayload
+from alchemiscale_strategist.planning.models import (
+    Observation,
+    Specification,
+    StrategyMode,
+    StrategyStatus,
+    TransformationKey,
+)
+from alchemiscale_strategist.ports import ProposalRunner, StrategyKind, StrategyPayload
 from alchemiscale_strategist.reconciler import PassOutcome, run_pass
 from alchemiscale_strategist.results import NetworkResults
 from alchemiscale_strategist.simulation.compute import ComputeSettings, SimulatedCompute, TaskEnds
 from alchemiscale_strategist.simulation.events import EventQueue
-from alchemiscale_strategist.simulation.precision import mean_standard_error
+from alchemiscale_strategist.simulation.precision import PrecisionModel
 from alchemiscale_strategist.simulation.truth import TransformationTruth
 
 __all__ = ["Campaign", "CampaignEnd", "CampaignRun", "Progress", "simulate_campaign"]
@@ -54,8 +61,9 @@ class Progress:
         tasks_completed: Tasks with a successful result.
         gpu_hours: compute spent, failed attempts included.
         in_flight: Tasks that are actioned, and waiting or running.
-        mean_standard_error: root of the mean variance of the nodes, kcal/mol, for the true spreads; infinite while the
-            results do not connect all nodes.
+        standard_error: to expect of a ligand (or state), kcal/mol, for the true spreads: see
+            :class:`~alchemiscale_strategist.simulation.precision.PrecisionModel`; infinite while the results do not
+            connect all of them.
     """
 
     hours: float
@@ -63,7 +71,7 @@ class Progress:
     tasks_completed: int
     gpu_hours: float
     in_flight: int
-    mean_standard_error: float
+    standard_error: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +95,12 @@ class Campaign:
     most_passes: int = 10_000
 
     def __post_init__(self) -> None:
+        if self.specification.mode is StrategyMode.DISABLED:
+            raise RejectedInputError(
+                field="mode", value="disabled", expected="'full' or 'partial': nothing would happen"
+            )
+        if missing := [edge.name for edge in self.network.transformations if edge.key not in self.truth]:
+            raise RejectedInputError(field="truth", value=missing[:3], expected="a truth of every Transformation")
         if self.specification.extends_preference:
             raise RejectedInputError(
                 field="extends_preference",
@@ -133,7 +147,7 @@ def simulate_campaign(
         on_progress: called after every pass.
 
     Raises:
-        RejectedInputError: the store holds this network already.
+        RejectedInputError: the store is not empty.
     """
     clock = ManualClock(_START)
     # Task keys are numbered, so that a seed gives the same campaign to the last key.
@@ -158,10 +172,9 @@ class _Simulation:
         runner: ProposalRunner,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        if store.has_network(campaign.network.key):
-            raise RejectedInputError(
-                field="store", value=str(store.path), expected="a file that does not hold this network yet"
-            )
+        if store.network_keys():
+            # Another network's Tasks would be taken for ours, and its clock would go back.
+            raise RejectedInputError(field="store", value=str(store.path), expected="a file without any network in it")
         self._campaign = campaign
         self._store = store
         self._clock = clock
@@ -172,6 +185,9 @@ class _Simulation:
             store=store, truth=campaign.truth, settings=campaign.compute, events=self._events
         )
         self._passes = 0
+        self._precision = PrecisionModel(campaign.network, campaign.truth)
+        self._counts: Mapping[TransformationKey, int] = {}
+        self._standard_error = math.inf
         self._course: list[Progress] = []
         self._network = store.add_network(campaign.network)
         store.set_strategy(self._network, campaign.strategy, campaign.specification)
@@ -198,7 +214,7 @@ class _Simulation:
             failures=self._compute.failures,
             health=self._health(),
             observation=self._store.observe(self._network),
-            results=self._store.results(self._network),
+            results=self._results(),
         )
 
     def _look(self) -> PassOutcome | None:
@@ -227,16 +243,21 @@ class _Simulation:
         assert record is not None  # noqa: S101 - it was set when the simulation began
         return record.health
 
+    def _results(self) -> NetworkResults:
+        return self._store.inputs(self._network, StrategyKind.NATIVE).results
+
     def _note_progress(self) -> None:
-        results = self._store.results(self._network)
-        counts = {key: len(repeats) for key, repeats in results.items()}
+        counts = {key: len(repeats) for key, repeats in self._results().items()}
+        if counts != self._counts:
+            # Costly on a large network, so not while nothing has come.
+            self._counts, self._standard_error = counts, self._precision.standard_error(counts)
         progress = Progress(
             hours=(self._clock.now() - _START) / timedelta(hours=1),
             passes=self._passes,
             tasks_completed=self._compute.completed,
             gpu_hours=self._compute.gpu_hours,
             in_flight=self._store.observe(self._network).in_flight,
-            mean_standard_error=mean_standard_error(self._campaign.network, self._campaign.truth, counts),
+            standard_error=self._standard_error,
         )
         if self._course and replace(progress, hours=0, passes=0) == replace(self._course[-1], hours=0, passes=0):
             self._course.pop()

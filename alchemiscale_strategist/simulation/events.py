@@ -27,7 +27,7 @@ class EventQueue(Generic[Event]):
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, timedelta, Event]] = []
+        self._heap: list[tuple[timedelta, int, Event]] = []
         self._scheduled = 0
         self._start = clock.now()
 
@@ -37,13 +37,13 @@ class EventQueue(Generic[Event]):
     def schedule(self, event: Event, *, after: timedelta) -> None:
         """Let an event happen that long after now."""
         at = self._clock.now() - self._start + after
-        heapq.heappush(self._heap, (at.total_seconds(), self._scheduled, at, event))
+        heapq.heappush(self._heap, (at, self._scheduled, event))
         self._scheduled += 1
 
     def next(self) -> Event | None:
         """Move the clock to the next event and return it; ``None`` where there is none."""
         if not self._heap:
             return None
-        _, _, at, event = heapq.heappop(self._heap)
+        at, _, event = heapq.heappop(self._heap)
         self._clock.move_to(self._start + at)
         return event

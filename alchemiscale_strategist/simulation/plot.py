@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from alchemiscale_strategist.errors import MissingDependencyError, RejectedInputError
 from alchemiscale_strategist.planning.tables import html_table
 from alchemiscale_strategist.simulation.campaign import CampaignRun
+from alchemiscale_strategist.simulation.precision import PrecisionModel
 from alchemiscale_strategist.simulation.report import (
     TRANSFORMATION_COLUMNS,
     comparison,
@@ -30,13 +31,17 @@ def check_plot_path(path: Path) -> None:
     """Raise where :func:`save_plot` could not write to ``path``, before anything long is begun.
 
     Raises:
-        RejectedInputError: the ending is none of ``PLOT_SUFFIXES``, or the folder does not exist.
+        RejectedInputError: the ending is none of ``PLOT_SUFFIXES``, or it cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
     if path.suffix.lower() not in PLOT_SUFFIXES:
         raise RejectedInputError(field="plot", value=str(path), expected=f"a file ending in {', '.join(PLOT_SUFFIXES)}")
     if not path.parent.is_dir():
         raise RejectedInputError(field="plot", value=str(path), expected="a file in a folder that exists")
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise _not_writable(path, error) from error
     try:
         import matplotlib  # noqa: F401, PLC0415 - optional, and slow to import
     except ImportError:
@@ -52,11 +57,19 @@ def save_plot(run: CampaignRun, path: Path) -> Path:
     """
     check_plot_path(path)
     figure = _figure(run)
-    if path.suffix.lower() == ".html":
-        path.write_text(_page(run, figure), encoding="utf-8")
-    else:
-        figure.savefig(path, dpi=150)
+    try:
+        if path.suffix.lower() == ".html":
+            path.write_text(_page(run, figure), encoding="utf-8")
+        else:
+            figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise _not_writable(path, error) from error
     return path
+
+
+def _not_writable(path: Path, error: OSError) -> RejectedInputError:
+    expected = f"a file that can be written ({error.strerror or error})"
+    return RejectedInputError(field="plot", value=str(path), expected=expected)
 
 
 def _figure(run: CampaignRun) -> Figure:
@@ -64,11 +77,11 @@ def _figure(run: CampaignRun) -> Figure:
 
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    course = [point for point in run.course if math.isfinite(point.mean_standard_error)]
+    course = [point for point in run.course if math.isfinite(point.standard_error)]
     equal = comparison(run)
     axes.plot(
         [point.gpu_hours for point in equal],
-        [point.mean_standard_error for point in equal],
+        [point.standard_error for point in equal],
         "o--",
         color="#8a8a8a",
         label="the same number of repeats everywhere",
@@ -76,7 +89,7 @@ def _figure(run: CampaignRun) -> Figure:
     for point in equal:
         axes.annotate(
             f"{point.repeats} each",
-            (point.gpu_hours, point.mean_standard_error),
+            (point.gpu_hours, point.standard_error),
             textcoords="offset points",
             xytext=(6, 6),
             fontsize=8,
@@ -84,17 +97,17 @@ def _figure(run: CampaignRun) -> Figure:
         )
     axes.plot(
         [point.gpu_hours for point in course],
-        [point.mean_standard_error for point in course],
+        [point.standard_error for point in course],
         color="#0b6e99",
         linewidth=2,
         label=f"Strategy '{run.campaign.strategy.name}'",
     )
     if course:
-        axes.plot(
-            course[-1].gpu_hours, course[-1].mean_standard_error, "D", color="#0b6e99", label=f"end: {run.end.value}"
-        )
+        axes.plot(course[-1].gpu_hours, course[-1].standard_error, "D", color="#0b6e99", label=f"end: {run.end.value}")
     axes.set_xlabel("compute (GPU hours)")
-    axes.set_ylabel("mean standard error of a state (kcal/mol)")
+    axes.set_ylabel(
+        f"expected standard error, rms over {PrecisionModel(run.campaign.network, run.campaign.truth).nodes} (kcal/mol)"
+    )
     axes.set_title(f"{run.campaign.network.name}: uncertainty against compute")
     axes.margins(0.1)
     axes.set_xlim(left=0)

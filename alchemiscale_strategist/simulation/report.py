@@ -8,12 +8,11 @@ from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any
 
-from alchemiscale_strategist.allocation.node_values import EdgeEstimate, node_values
 from alchemiscale_strategist.planning.models import TaskStatus
 from alchemiscale_strategist.simulation.campaign import CampaignRun
-from alchemiscale_strategist.simulation.precision import EqualRepeats, equal_repeats
+from alchemiscale_strategist.simulation.precision import EqualRepeats, PrecisionModel, equal_repeats
 
-__all__ = ["TRANSFORMATION_COLUMNS", "comparison", "realised_error", "summary", "to_json", "transformation_rows"]
+__all__ = ["TRANSFORMATION_COLUMNS", "comparison", "sampling_error", "summary", "to_json", "transformation_rows"]
 
 TRANSFORMATION_COLUMNS = ("transformation", "leg", "results", "failures", "estimate", "standard_error", "truth")
 
@@ -44,27 +43,27 @@ def transformation_rows(run: CampaignRun) -> list[dict[str, Any]]:
 def comparison(run: CampaignRun) -> tuple[EqualRepeats, ...]:
     """Equal repeats everywhere, from 1 to the most results that a Transformation got (at least 3)."""
     most = max((len(repeats) for repeats in run.results.values()), default=0)
-    return equal_repeats(run.campaign.network, run.campaign.truth, most=max(most, 3))
+    campaign = run.campaign
+    return equal_repeats(
+        campaign.network, campaign.truth, most=max(most, 3), failure_rate=campaign.compute.failure_rate
+    )
 
 
-def realised_error(run: CampaignRun) -> float:
-    """Root mean square error of the node values, kcal/mol: what the edges' errors come to; infinite while unknown."""
-    truth = run.campaign.truth
+def sampling_error(run: CampaignRun) -> float:
+    """Root mean square error of the ligands (or states) because repeats scatter, kcal/mol; infinite while unknown."""
+    campaign = run.campaign
     errors = {
-        key: EdgeEstimate(
-            estimate=fmean(repeat.estimate for repeat in repeats) - truth[key].free_energy,
-            variance=truth[key].spread ** 2 / len(repeats),
-        )
+        key: fmean(repeat.estimate for repeat in repeats) - campaign.truth[key].free_energy
         for key, repeats in run.results.items()
     }
-    # Node values are linear in what is measured, so those of the errors are the errors of the nodes.
-    squares = [error**2 for error in node_values(run.campaign.network, errors).values.values()]
-    mean = fmean(squares) if squares else math.nan
+    counts = {key: len(repeats) for key, repeats in run.results.items()}
+    found = PrecisionModel(campaign.network, campaign.truth).sampling_errors(errors, counts)
+    mean = fmean(error**2 for error in found) if found else math.nan
     return math.inf if math.isnan(mean) else math.sqrt(mean)
 
 
 def summary(run: CampaignRun) -> Mapping[str, Any]:
-    """The campaign in a few figures, and what equal repeats everywhere would cost for the same precision."""
+    """The campaign in a few figures, and how many equal repeats everywhere would give the same precision."""
     final = run.final
     once = comparison(run)[0]
     figures: dict[str, Any] = {
@@ -76,14 +75,17 @@ def summary(run: CampaignRun) -> Mapping[str, Any]:
         "tasks_completed": final.tasks_completed,
         "failures": run.failures,
         "gpu_hours": final.gpu_hours,
-        "mean_standard_error": _finite(final.mean_standard_error),
-        "realised_error": _finite(realised_error(run)),
+        "nodes": PrecisionModel(run.campaign.network, run.campaign.truth).nodes,
+        "standard_error": _finite(final.standard_error),
+        "sampling_error": _finite(sampling_error(run)),
+        "equal_repeats": None,
         "tasks_with_equal_repeats": None,
         "gpu_hours_with_equal_repeats": None,
     }
-    if math.isfinite(final.mean_standard_error):
-        # Variance falls as 1/repeats, so a fraction of a repeat is meant as a rate, not as a plan.
-        repeats = (once.mean_standard_error / final.mean_standard_error) ** 2
+    if math.isfinite(final.standard_error):
+        # Variance falls as 1/repeats; what is not whole is a rate to compare with, and nothing that could be run.
+        repeats = (once.standard_error / final.standard_error) ** 2
+        figures["equal_repeats"] = repeats
         figures["tasks_with_equal_repeats"] = repeats * once.tasks
         figures["gpu_hours_with_equal_repeats"] = repeats * once.gpu_hours
     return figures
@@ -96,9 +98,7 @@ def to_json(run: CampaignRun) -> dict[str, Any]:
         "health": run.health.to_dict(),
         "transformations": transformation_rows(run),
         "equal_repeats": [asdict(point) for point in comparison(run)],
-        "course": [
-            {**asdict(point), "mean_standard_error": _finite(point.mean_standard_error)} for point in run.course
-        ],
+        "course": [{**asdict(point), "standard_error": _finite(point.standard_error)} for point in run.course],
     }
 
 

@@ -68,9 +68,11 @@ class ApplyingContract(StoreContract):
                 unclaimable=(idle,),
             )
 
-        plan = world.store.apply(claim, decide, seen=observed.results_seen)
+        applied = world.store.apply(claim, decide, seen=observed.results_seen)
 
-        assert plan == decide(observed)
+        assert applied.plan == decide(observed)
+        assert applied.health == health_of(world, network)
+        assert [applied.record] == list(world.store.iterations(network))
         tasks = world.tasks(network)
         assert {key for key, task in tasks.items() if network in task.actioned_on} == set(tasks) - {old}
         assert len(tasks) == 4

@@ -14,7 +14,7 @@ import pytest
 
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.planning.models import NetworkKey, ResultsSeen, TaskKey, TaskStatus, TransformationKey
-from alchemiscale_strategist.ports import ClaimedTask, ComputeStore
+from alchemiscale_strategist.ports import ClaimedTask, ComputeStore, StrategyKind
 from alchemiscale_strategist.results import Repeat
 from alchemiscale_strategist.testing.steps import (
     HOUR,
@@ -186,7 +186,9 @@ class ComputeStoreContract(StoreContract):
             claims = [claim for batch in pool.map(compute_all, services) for claim in batch]
         assert Counter(claim.task for claim in claims) == Counter(tasks)
         assert sorted(claim.repeat for claim in claims) == list(range(len(tasks)))
-        estimates = sorted(repeat.estimate for repeat in world.source.results(networks[0]).of(shared))
+        estimates = sorted(
+            repeat.estimate for repeat in world.source.inputs(networks[0], StrategyKind.NATIVE).results.of(shared)
+        )
         assert estimates == list(range(len(tasks)))
 
     # Completing
@@ -212,7 +214,7 @@ class ComputeStoreContract(StoreContract):
         changed = replace(before[task], status=TaskStatus.COMPLETE, actioned_on={})
         assert world.tasks(networks[0]) == {**before, task: changed}
         for network in networks:
-            results = world.source.results(network)
+            results = world.source.inputs(network, StrategyKind.NATIVE).results
             assert dict(results) == {shared: (Repeat(repeat=0, estimate=estimate, uncertainty=uncertainty),)}
             observed = world.store.observe(network)
             assert observed.results_seen == ResultsSeen(count=1, newest=world.clock.now())
@@ -356,5 +358,5 @@ def _assert_failed(world: ComputeWorld, networks: list[NetworkKey], task: TaskKe
     for network in networks:
         record = task_seen(world, network, task)
         assert (record.results, record.successful_results) == (times, 0)
-        assert dict(world.source.results(network)) == {}
+        assert dict(world.source.inputs(network, StrategyKind.NATIVE).results) == {}
         assert world.store.observe(network).results_seen == ResultsSeen()

@@ -1,4 +1,4 @@
-"""What a store sees of a network: :meth:`ReconcileStore.observe` as tests."""
+"""What a store sees of a network: :meth:`ObservationSource.observe` as tests."""
 # ruff: noqa: S101 - these are tests, though they ship
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["ObservingContract"]
 
 
 class ObservingContract(StoreContract):
-    """What :meth:`ReconcileStore.observe` promises."""
+    """What :meth:`ObservationSource.observe` promises."""
 
     def test_an_observation_is_what_is_kept(self, world: StoreWorld) -> None:
         """Every Transformation in the network's order, with every Task whoever made it, as seen from this network."""

@@ -9,6 +9,7 @@ import pytest
 
 from alchemiscale_strategist.errors import UnknownNetworkError
 from alchemiscale_strategist.networks import NetworkGraph
+from alchemiscale_strategist.ports import StrategyKind
 from alchemiscale_strategist.results import Repeat
 from alchemiscale_strategist.testing.steps import HOUR, INSTANT, UNKNOWN_NETWORK, managed_network, nothing_written
 from alchemiscale_strategist.testing.worlds import (
@@ -34,7 +35,7 @@ class ResultSourceContract(StoreContract):
         )
         graph = NetworkGraph(name="nämed", key=star_network(1).key, transformations=edges)
         network = world.add_network(graph)
-        assert world.source.network(network) == graph
+        assert world.source.inputs(network, StrategyKind.NATIVE).network == graph
 
     def test_networks_that_share_a_transformation_come_back_as_they_were_added(self, world: StoreWorld) -> None:
         """Though each may call the states of the shared one otherwise, which decides what is connected to what."""
@@ -43,12 +44,12 @@ class ResultSourceContract(StoreContract):
         own = replace(right.transformations[1], state_a="a-1234")
         right = NetworkGraph(name=right.name, key=right.key, transformations=(own, shared))
         keys = [world.add_network(graph) for graph in (left, right)]
-        assert [world.source.network(key) for key in keys] == [left, right]
+        assert [world.source.inputs(key, StrategyKind.NATIVE).network for key in keys] == [left, right]
 
     def test_a_network_without_results_has_none(self, world: StoreWorld) -> None:
         """All its Transformations are known, though."""
         network, keys = managed_network(world)
-        results = world.source.results(network)
+        results = world.source.inputs(network, StrategyKind.NATIVE).results
         assert results.transformations == keys
         assert dict(results) == {}
 
@@ -61,7 +62,7 @@ class ResultSourceContract(StoreContract):
         world.add_result(shared, ok=False)
         world.add_result(own, ok=False)
         world.add_result(right.transformations[1].key, estimate=7.0)
-        results = world.source.results(network)
+        results = world.source.inputs(network, StrategyKind.NATIVE).results
         assert results.transformations == (shared, own)
         assert dict(results) == {shared: (Repeat(repeat=0, estimate=-1.5, uncertainty=0.125),)}
 
@@ -71,7 +72,7 @@ class ResultSourceContract(StoreContract):
         start = world.clock.now()
         for key, hour in ((second, 2), (first, 3), (second, 1), (first, 1), (first, 2)):
             world.add_result(key, created=start + hour * HOUR, estimate=float(hour))
-        results = world.source.results(network)
+        results = world.source.inputs(network, StrategyKind.NATIVE).results
         assert list(results) == [first, second]
         assert [repeat.estimate for repeat in results.of(first)] == [1.0, 2.0, 3.0]
         assert [repeat.estimate for repeat in results.of(second)] == [1.0, 2.0]
@@ -83,7 +84,7 @@ class ResultSourceContract(StoreContract):
         for number, (estimate, uncertainty) in enumerate(values):
             created = world.clock.now() + number * INSTANT
             world.add_result(first, estimate=estimate, uncertainty=uncertainty, created=created)
-        repeats = world.source.results(network).of(first)
+        repeats = world.source.inputs(network, StrategyKind.NATIVE).results.of(first)
         assert [(repeat.estimate, repeat.uncertainty) for repeat in repeats] == values
 
     def test_results_include_all_that_an_earlier_observation_counted(self, world: StoreWorld) -> None:
@@ -92,18 +93,20 @@ class ResultSourceContract(StoreContract):
         for number in range(6):
             world.add_result(first if number % 3 else second, ok=number != 4)
             seen = world.store.observe(network).results_seen
-            assert world.source.results(network).total >= seen.count == number + 1 - (number >= 4)
+            assert (
+                world.source.inputs(network, StrategyKind.NATIVE).results.total
+                >= seen.count
+                == number + 1 - (number >= 4)
+            )
 
     def test_an_unknown_network_is_named(self, world: StoreWorld) -> None:
-        """By both methods."""
-        for read in (world.source.network, world.source.results):
-            with pytest.raises(UnknownNetworkError, match="no-such-network"):
-                read(UNKNOWN_NETWORK)
+        """By its key."""
+        with pytest.raises(UnknownNetworkError, match="no-such-network"):
+            world.source.inputs(UNKNOWN_NETWORK, StrategyKind.NATIVE)
 
     def test_reading_writes_nothing(self, world: StoreWorld) -> None:
         """Previews and proposals do it as they like."""
         network, (first, *_) = managed_network(world)
         world.add_result(first)
         with nothing_written(world):
-            world.source.network(network)
-            world.source.results(network)
+            world.source.inputs(network, StrategyKind.NATIVE)

@@ -67,7 +67,7 @@ class SpecificationStoreContract(StoreContract):
             ),
             Specification(
                 mode=StrategyMode.DISABLED,
-                max_tasks_per_transformation=2**31,
+                max_tasks_per_transformation=10_000,
                 max_tasks_per_network=2**40,
                 task_scaling=TaskScaling.PROPORTIONAL,
                 extends_preference=0.1 + 0.2,
@@ -86,7 +86,7 @@ class SpecificationStoreContract(StoreContract):
             assert record is not None
             assert record == StrategyRecord(
                 network=network,
-                name="star",
+                network_name="star",
                 strategy=STRATEGY,
                 specification=specification,
                 generation=record.generation,
@@ -107,7 +107,7 @@ class SpecificationStoreContract(StoreContract):
             managed_network(world, graph)
         world.add_network(star_network(1, name="without"))
         records = world.store.list_strategies()
-        assert [(record.name, record.network) for record in records] == sorted(
+        assert [(record.network_name, record.network) for record in records] == sorted(
             (graph.name, graph.key) for graph in graphs
         )
         assert [record_of(world, record.network) for record in records] == list(records)

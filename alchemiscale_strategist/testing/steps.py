@@ -165,7 +165,7 @@ def task_seen(world: StoreWorld, network: NetworkKey, task: TaskKey) -> TaskReco
 
 def apply_plan(world: StoreWorld, claim: Claim, decide: Callable[[Observation], TaskPlan] = plan_of) -> TaskPlan:
     """Apply on what a proposal made now would have seen."""
-    return world.store.apply(claim, decide, seen=world.store.observe(claim.network).results_seen)
+    return world.store.apply(claim, decide, seen=world.store.observe(claim.network).results_seen).plan
 
 
 def run_idle_pass(world: StoreWorld, network: NetworkKey) -> None:

@@ -206,3 +206,28 @@ def test_the_readme_shows_what_one_gets(tmp_path, monkeypatch):
     lines = [line.rstrip() for line in shown.splitlines()]
     assert lines[-1] == "Plot: campaign.png"
     assert [line for line in lines if line not in printed and "more Transformations" not in line] == []
+
+
+def test_names_are_shown_as_they_are_and_not_as_markup(tmp_path):
+    edges = tmp_path / "[bold]edges.csv"
+    names = ["c1cc[nH]c1", "[/x] e", "[red]"]
+    rows = "".join(f"{name},{name},end,complex\n" for name in names)
+    edges.write_text(f"transformation,state_a,state_b,leg\n{rows}", encoding="utf-8")
+    for command in (("network", "show", edges), ("plan", "--network", edges), ("simulate", edges)):
+        done = run(*command)
+        assert done.exit_code == 0, done.output
+        assert all(name in done.stdout for name in names)
+        assert "[bold]edges" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", "--plot", "/proc/campaign.png"],
+        ["plan", "--network", "{data}/small_edges.csv", "--setting", "max_runs=" + "[" * 100_000],
+    ],
+)
+def test_the_unusual_is_told_in_one_sentence_too(data, arguments):
+    done = run(*(argument.format(data=data) for argument in arguments))
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")

@@ -94,8 +94,9 @@ class World:
         return [len(state.in_flight) for state in self.store.observe(self.network).transformations]
 
     def add_result(self, key):
-        repeats = {key: [Repeat(repeat=0, estimate=1.5)]}
-        self.store.add_results(NetworkResults(transformations=self.keys, repeats=repeats))
+        number = self.store.inputs(self.network, "native").results.count(key)
+        repeats = {key: [Repeat(repeat=number, estimate=1.5)]}
+        assert self.store.add_results(self.network, NetworkResults(transformations=self.keys, repeats=repeats)) == 1
 
     def compute(self, number):
         """So many Tasks are done."""
@@ -242,7 +243,12 @@ def assert_in_error(world, outcome, *, before):
     (entry,) = world.store.iterations(world.network)
     assert (entry.status, entry.error, entry.in_flight) == ("error", health.error.message, 3)
     after = world.everything()
-    assert {table for table in after if after[table] != before[table]} == {"network", "strategy", "iteration"}
+    assert {table for table in after if after[table] != before[table]} == {
+        "network",
+        "strategy",
+        "strategy_text",
+        "iteration",
+    }
     world.clock.advance(timedelta(days=30))
     assert not world.due()
     world.store.wake(world.network)
@@ -353,11 +359,7 @@ def test_a_strategy_in_error_sees_what_it_failed_on(world):
 
 
 def results_away(world):
-    return {"results": Wrapped(world.store, results=raising(AWAY))}
-
-
-def network_away(world):
-    return {"results": Wrapped(world.store, network=raising(AWAY))}
+    return {"results": Wrapped(world.store, inputs=raising(AWAY))}
 
 
 def runner_away(world):
@@ -372,7 +374,7 @@ def apply_away(world):
     return {"store": Wrapped(world.store, apply=raising(AWAY))}
 
 
-@pytest.mark.parametrize("away", [results_away, network_away, runner_away, observation_away, apply_away])
+@pytest.mark.parametrize("away", [results_away, runner_away, observation_away, apply_away])
 def test_a_failure_of_the_surroundings_is_tried_again_after_a_doubling_while(world, away):
     world.set()
     world.run()
@@ -388,7 +390,7 @@ def test_a_failure_of_the_surroundings_is_tried_again_after_a_doubling_while(wor
         assert (health.status, health.iterations, health.error) == ("awake", 1, None)
         world.clock.advance(timedelta(seconds=seconds))
     after = world.everything()
-    assert {table for table in after if after[table] != before[table]} == {"network", "strategy"}
+    assert {table for table in after if after[table] != before[table]} == {"network", "strategy", "strategy_text"}
 
     assert world.run_claimed(world.claim()).result is PassResult.APPLIED
     health = world.health
@@ -553,12 +555,12 @@ def test_a_result_that_comes_while_the_strategy_thinks_is_not_overlooked(world):
 def test_a_result_that_comes_between_observation_and_results_is_not_overlooked(world):
     world.set()
 
-    def late(network):
+    def late(network, kind):
         world.add_result(world.keys[0])
-        return world.store.results(network)
+        return world.store.inputs(network, kind)
 
     world.propose = lambda _network, results: dict.fromkeys(world.keys) if results.total else {}
-    world.run(results=Wrapped(world.store, results=late))
+    world.run(results=Wrapped(world.store, inputs=late))
     assert world.health.status == "dormant"
     world.clock.advance(INTERVAL)
     assert world.due()
@@ -590,7 +592,7 @@ def test_a_campaign_runs_to_dormancy(world):
         world.clock.advance(INTERVAL)
         passes += 1
         assert passes < 10
-    results = world.store.results(world.network)
+    results = world.store.inputs(world.network, "native").results
     assert [results.count(key) for key in world.keys] == [2, 2, 2]
     assert world.health.status == "dormant"
     assert world.health.iterations == passes == 4

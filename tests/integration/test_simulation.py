@@ -1,13 +1,22 @@
 """Simulated campaigns: the whole engine in virtual time, to the end, and the same for the same seed."""
 
 import math
+import random
 from dataclasses import replace
 from datetime import timedelta
 from statistics import fmean, stdev
 
 import pytest
 
-from alchemiscale_strategist import NetworkGraph, Specification, StrategyStatus, TaskStatus, read_results
+from alchemiscale_strategist import (
+    NetworkGraph,
+    NetworkResults,
+    Repeat,
+    Specification,
+    StrategyStatus,
+    TaskStatus,
+    read_results,
+)
 from alchemiscale_strategist.adapters.clock import SystemClock
 from alchemiscale_strategist.adapters.sqlite import SQLiteStore
 from alchemiscale_strategist.errors import MissingDependencyError, RejectedInputError
@@ -16,8 +25,8 @@ from alchemiscale_strategist.simulation.campaign import Campaign, CampaignEnd, s
 from alchemiscale_strategist.simulation.compute import ComputeSettings
 from alchemiscale_strategist.simulation.examples import tyk2
 from alchemiscale_strategist.simulation.plot import save_plot
-from alchemiscale_strategist.simulation.precision import equal_repeats, mean_standard_error
-from alchemiscale_strategist.simulation.report import comparison, realised_error, summary, to_json
+from alchemiscale_strategist.simulation.precision import PrecisionModel, equal_repeats
+from alchemiscale_strategist.simulation.report import comparison, sampling_error, summary, to_json
 from alchemiscale_strategist.simulation.truth import made_up_truth, truth_from_results
 
 
@@ -95,22 +104,81 @@ def test_the_truth_is_what_the_real_repeats_say():
         estimates = [repeat.estimate for repeat in results.of(edge.key)]
         reported = fmean(repeat.uncertainty for repeat in results.of(edge.key))
         assert truth[edge.key].free_energy == fmean(estimates)
-        assert truth[edge.key].spread == pytest.approx(max(stdev(estimates), reported, 0.02))
+        assert truth[edge.key].spread == pytest.approx(max(stdev(estimates) / (math.pi**0.5 / 2), reported, 0.02))
         assert truth[edge.key].hours == {"complex": 4.48, "solvent": 0.58}[edge.leg]
 
 
 def test_a_strategy_is_as_precise_as_its_repeats(tyk2_run):
     campaign = tyk2_run.campaign
+    model = PrecisionModel(campaign.network, campaign.truth)
     counts = {key: tyk2_run.results.count(key) for key in tyk2_run.observation.keys}
-    assert tyk2_run.final.mean_standard_error == mean_standard_error(campaign.network, campaign.truth, counts)
-    assert realised_error(tyk2_run) < 3 * tyk2_run.final.mean_standard_error
-    once, _, thrice = equal_repeats(campaign.network, campaign.truth, most=3)
+    assert model.nodes == summary(tyk2_run)["nodes"] == "ligands"
+    assert tyk2_run.final.standard_error == model.standard_error(counts)
+    assert 0 < sampling_error(tyk2_run) < 3 * tyk2_run.final.standard_error
+    once, _, thrice = equal_repeats(campaign.network, campaign.truth, most=3, failure_rate=0.0)
     three_each = {edge.key: 3 for edge in campaign.network.transformations}
-    assert thrice.mean_standard_error == pytest.approx(
-        mean_standard_error(campaign.network, campaign.truth, three_each)
-    )
+    assert thrice.standard_error == pytest.approx(model.standard_error(three_each))
     assert thrice.tasks == 3 * once.tasks == 96
+    assert once.gpu_hours == pytest.approx(16 * (4.48 + 0.58))
     assert len(comparison(tyk2_run)) == max(counts.values())
+
+
+def test_equal_repeats_pay_for_failures_as_the_strategy_does(tyk2_campaign):
+    """A world in which every second attempt fails costs what is expected of it."""
+    strategy = StrategyPayload.native("uniform", {"repeats": 40})
+    specification = Specification(mode="full", max_tasks_per_transformation=40, task_scaling="proportional")
+    compute = ComputeSettings(failure_rate=0.5, max_restarts=60, workers=1280)
+    campaign = replace(tyk2_campaign, strategy=strategy, specification=specification, compute=compute)
+    run = simulate_campaign(campaign)
+    network, truth = campaign.network, campaign.truth
+    (without,) = equal_repeats(network, truth, most=1, failure_rate=0.0)
+    (with_failures,) = equal_repeats(network, truth, most=1, failure_rate=0.5)
+    useful = sum(truth[key].hours * len(repeats) for key, repeats in run.results.items())
+    assert run.failures > 500
+    assert run.final.gpu_hours / useful == pytest.approx(with_failures.gpu_hours / without.gpu_hours, rel=0.05)
+
+
+def test_binding_free_energies_are_differences_of_legs():
+    """By hand on two edges: variances of the legs add, and the errors of the legs subtract."""
+    network, _ = tyk2()
+    chosen = [edge for edge in network.transformations if edge.name.startswith(("ejm_31_ejm_42", "ejm_31_ejm_45"))]
+    network = replace(network, transformations=tuple(chosen))
+    spread = dict(zip((edge.key for edge in chosen), (0.3, 0.4, 0.6, 0.8), strict=True))
+    truth = {key: replace(made_up_truth(network, seed=1)[key], spread=value) for key, value in spread.items()}
+    model = PrecisionModel(network, truth)
+    # One repeat each: edges of variance 0.25 and 1 from ejm_31; relative to the mean of three ligands.
+    x, y = 0.25, 1.0
+    variances = [(x + y) / 9, (4 * x + y) / 9, (x + 4 * y) / 9]
+    assert model.standard_error(dict.fromkeys(spread, 1)) == pytest.approx(math.sqrt(sum(variances) / 3))
+    errors = dict.fromkeys(spread, 0.0)
+    errors[chosen[0].key], errors[chosen[1].key] = (0.5, 0.2) if chosen[0].leg == "complex" else (0.2, 0.5)
+    # ejm_31 to ejm_42 is 0.3 too much, the other right: errors of -0.1, 0.2 and -0.1.
+    assert sorted(model.sampling_errors(errors, dict.fromkeys(spread, 1))) == pytest.approx([-0.1, -0.1, 0.2])
+
+
+def test_legs_without_partners_are_taken_as_they_stand(data):
+    network = NetworkGraph.read(data / "small_network.json")
+    assert PrecisionModel(network, made_up_truth(network, seed=0)).nodes == "ligands"
+    complexes = replace(network, transformations=tuple(edge for edge in network if edge.leg == "complex"))
+    model = PrecisionModel(complexes, made_up_truth(complexes, seed=0))
+    assert model.nodes == "states"
+    counts = {edge.key: 1 for edge in complexes}
+    assert 0 < model.standard_error(counts) < math.inf
+    assert model.standard_error({}) == math.inf
+
+
+def test_the_spread_is_freed_of_its_bias():
+    """Of three normal draws the sample standard deviation is 0.886 of the true one on average."""
+    network, _ = tyk2()
+    key = network.transformations[0].key
+    network = replace(network, transformations=network.transformations[:1])
+    draw = random.Random(1)  # noqa: S311 - not for secrets
+    spreads = []
+    for _ in range(4000):
+        repeats = [Repeat(repeat=number, estimate=draw.gauss(0, 1), uncertainty=None) for number in range(3)]
+        results = NetworkResults(transformations=(key,), repeats={key: repeats})
+        spreads.append(truth_from_results(network, results)[key].spread)
+    assert fmean(spreads) == pytest.approx(1.0, abs=0.04)
 
 
 def test_a_failure_that_no_restart_mends_stalls_the_campaign(tyk2_campaign):
@@ -125,7 +193,7 @@ def test_a_strategy_that_fails_ends_the_campaign(tyk2_campaign):
     run = simulate_campaign(replace(tyk2_campaign, strategy=StrategyPayload.native("uniform", {"repeats": -1})))
     assert run.end is CampaignEnd.ERROR
     assert "repeats" in run.health.error.message
-    assert summary(run)["mean_standard_error"] is None
+    assert summary(run)["standard_error"] is None
 
 
 def test_a_campaign_without_end_is_cut_off(tyk2_campaign):
@@ -166,8 +234,10 @@ def test_the_store_can_be_kept_and_looked_into(tyk2_campaign, tmp_path):
             run.health.iterations,
             run.health.iterations - 1,
         ]
-    with pytest.raises(RejectedInputError, match="store"):
-        simulate_campaign(tyk2_campaign, store_path=file)
+    other = replace(tyk2_campaign.network, key="another")
+    for campaign in (tyk2_campaign, replace(tyk2_campaign, network=other)):
+        with pytest.raises(RejectedInputError, match="store"):
+            simulate_campaign(campaign, store_path=file)
 
 
 @pytest.mark.parametrize("name", ["tyk2", "hif2a", "mcl1", "thrombin"])
@@ -190,6 +260,11 @@ def test_a_network_without_results_gets_a_truth_of_its_seed(data):
     network = NetworkGraph.read(data / "small_network.json")
     assert made_up_truth(network, seed=1) == made_up_truth(network, seed=1)
     assert made_up_truth(network, seed=1) != made_up_truth(network, seed=2)
+
+
+def test_a_transformation_without_a_truth_is_named(tyk2_campaign):
+    with pytest.raises(RejectedInputError, match="ejm_31_ejm_42_complex"):
+        replace(tyk2_campaign, truth={})
 
 
 def test_one_repeat_is_too_few_to_know_a_spread():
@@ -220,7 +295,11 @@ def test_impossible_compute_is_refused_by_name(field, values):
 
 @pytest.mark.parametrize(
     ("field", "values"),
-    [("extends_preference", {"extends_preference": 0.5}), ("sleep_interval", {"sleep_interval": 0})],
+    [
+        ("extends_preference", {"extends_preference": 0.5}),
+        ("sleep_interval", {"sleep_interval": 0}),
+        ("mode", {"mode": "disabled"}),
+    ],
 )
 def test_what_cannot_be_simulated_is_refused_by_name(tyk2_campaign, field, values):
     with pytest.raises(RejectedInputError, match=field):

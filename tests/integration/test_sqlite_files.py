@@ -10,18 +10,19 @@ import tempfile
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from alchemiscale_strategist.adapters.clock import ManualClock
-from alchemiscale_strategist.adapters.sqlite import SQLiteStore
+from alchemiscale_strategist.adapters.sqlite import SQLiteStore, schema
 from alchemiscale_strategist.adapters.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
-from alchemiscale_strategist.errors import RejectedFileError, TransientError
-from alchemiscale_strategist.planning.models import ResultsSeen, Specification
+from alchemiscale_strategist.errors import RejectedFileError, RejectedInputError, TransientError
+from alchemiscale_strategist.planning.models import Observation, ResultsSeen, Specification
 from alchemiscale_strategist.ports import Released, StrategyPayload
+from alchemiscale_strategist.results import NetworkResults, Repeat
 from alchemiscale_strategist.testing import plan_of, star_network
 
 START = datetime(2025, 5, 30, 18, 24, 30, 540413, tzinfo=UTC)
@@ -104,8 +105,7 @@ def test_a_file_opened_again_keeps_everything(tmp_path):
         before = [
             store.get_strategy(network),
             store.observe(network),
-            store.network(network),
-            dict(store.results(network)),
+            store.inputs(network, "native"),
             store.iterations(network),
         ]
     rows = kept(path)
@@ -113,8 +113,7 @@ def test_a_file_opened_again_keeps_everything(tmp_path):
         assert [
             store.get_strategy(network),
             store.observe(network),
-            store.network(network),
-            dict(store.results(network)),
+            store.inputs(network, "native"),
             store.iterations(network),
         ] == before
     assert kept(path) == rows
@@ -303,7 +302,7 @@ def child(script, *arguments):
 
 WRITES = {
     "add_network": lambda store, _claim: store.add_network(star_network(1, name="other")),
-    "add_results": lambda store, claim: store.add_results(store.results(claim.network)),
+    "add_results": lambda store, claim: store.add_results(claim.network, store.inputs(claim.network, "native").results),
     "claim_due": lambda store, _claim: store.claim_due(owner="second", limit=1, lease=LEASE),
     "apply": lambda store, claim: store.apply(claim, create_everywhere, seen=SEEN),
     "finish": lambda store, claim: store.finish(claim, Released()),
@@ -396,7 +395,9 @@ class FailingConnection:
     def execute(self, statement, *values):
         if statement.startswith(self._statement):
             self._statement = "never again"
-            raise sqlite3.OperationalError("disk I/O error")
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
         return self._connection.execute(statement, *values)
 
     def __getattr__(self, name):
@@ -423,7 +424,7 @@ APPLY_AND_BLOCK = """
     import sys
     from datetime import datetime, timedelta
     from alchemiscale_strategist.adapters.clock import ManualClock
-    from alchemiscale_strategist.adapters.sqlite import SQLiteStore
+    from alchemiscale_strategist.adapters.sqlite import SQLiteStore, schema
     from alchemiscale_strategist.planning.models import ResultsSeen
     from alchemiscale_strategist.ports import StrategyFailed
     from alchemiscale_strategist.errors import StrategyError
@@ -519,3 +520,107 @@ def test_a_store_that_others_use_survives_one_that_is_killed(due_file):
         assert record.health.iterations == 1
         store.wake(record.network)
         assert len(store.claim_due(owner="second", limit=1, lease=LEASE)) == 1
+
+
+# What another program, or a mistake, may have left in a row
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "told"),
+    [
+        ("strategy", "task_scaling", "cubic", "task_scaling: got 'cubic'"),
+        ("strategy", "mode", "eager", "mode: got 'eager'"),
+        ("strategy", "sleep_interval", -1, "sleep_interval"),
+        ("strategy", "max_tasks_per_transformation", 0, "max_tasks_per_transformation: got 0"),
+        ("strategy_text", "kind", "wasm", "kind: got 'wasm'"),
+        ("strategy_text", "health", "{", "health"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_told_and_keeps_nobody_waiting(tmp_path, table, column, value, told):
+    path = tmp_path / "store.db"
+    with open_store(path) as store:
+        broken, healthy = (store.add_network(star_network(2, name=name)) for name in ("broken", "healthy"))
+        for network in (broken, healthy):
+            store.set_strategy(network, STRATEGY, Specification())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE network = ?", (value, broken))  # noqa: S608
+    with open_store(path) as store:
+        (claim,) = store.claim_due(owner="first", limit=10, lease=LEASE)
+        assert claim.network == healthy
+        records = {record.network_name: record for record in store.list_strategies()}
+        assert records["healthy"].problems == ()
+        # Health is the service's own: to tell of it is to write it anew.
+        assert [told in problem for problem in records["broken"].problems] == ([] if column == "health" else [True])
+        assert records["broken"].health.status == "error"
+        assert told in records["broken"].health.error.message
+        # Setting it again mends everything.
+        store.set_strategy(broken, STRATEGY, Specification())
+        (claim,) = store.claim_due(owner="first", limit=10, lease=LEASE)
+        assert claim.network == broken
+        assert store.get_strategy(broken).problems == ()
+
+
+def test_results_from_elsewhere_are_stored_once(tmp_path):
+    with open_store(tmp_path / "store.db") as store:
+        network = store.add_network(star_network(2))
+        keys = store.observe(network).keys
+        one, two = sorted(keys)
+        first = NetworkResults(transformations=(one, two), repeats={one: [Repeat(repeat=0, estimate=1.0)]})
+        more = NetworkResults(
+            transformations=(one, two),
+            repeats={one: [Repeat(repeat=n, estimate=9.0) for n in (0, 1)], two: [Repeat(repeat=0, estimate=2.0)]},
+        )
+        assert [store.add_results(network, results) for results in (first, first, more, more)] == [1, 0, 2, 0]
+        results = store.inputs(network, "native").results
+        assert [repeat.estimate for repeat in results.of(one)] == [1.0, 9.0]
+        elsewhere = NetworkResults(transformations=("T",), repeats={"T": [Repeat(repeat=0, estimate=1.0)]})
+        with pytest.raises(RejectedInputError, match="'T'"):
+            store.add_results(network, elsewhere)
+
+
+def test_a_store_that_is_called_from_inside_itself_says_so(tmp_path):
+    with open_store(tmp_path / "store.db") as store:
+        network = store.add_network(star_network(2))
+        store.set_strategy(network, STRATEGY, Specification())
+        with pytest.raises(RuntimeError, match="inside one of its own"):
+            store.edit_specification(network, lambda old: store.get_strategy(network).specification or old)
+        assert store.get_strategy(network).generation == 1
+
+
+@pytest.mark.parametrize("lease", [timedelta(0), timedelta(seconds=-1), timedelta(days=2), timedelta.max])
+def test_a_lease_that_is_none_is_refused(tmp_path, lease):
+    with open_store(tmp_path / "store.db") as store, pytest.raises(RejectedInputError, match="lease"):
+        store.claim_due(owner="first", limit=1, lease=lease)
+
+
+def test_a_plan_for_another_network_is_refused(tmp_path):
+    with open_store(tmp_path / "store.db") as store:
+        networks = [store.add_network(star_network(2, name=name)) for name in ("one", "two")]
+        store.set_strategy(networks[0], STRATEGY, Specification())
+        (claim,) = store.claim_due(owner="first", limit=1, lease=LEASE)
+        elsewhere = Observation(network=networks[1], transformations=())
+        with pytest.raises(RejectedInputError, match="plan"):
+            store.apply(claim, lambda _fresh: plan_of(elsewhere), seen=SEEN)
+        assert store.observe(networks[0]).in_flight == 0
+
+
+def test_no_query_reads_all_tasks_results_or_actions(tmp_path):
+    """What is scanned as a whole is what is few: Strategies, and the networks of a claim."""
+    path = tmp_path / "store.db"
+    open_store(path).close()
+    numbers = {"now": 0, "minimum_interval": 0, "limit": 1, "lease": 1, "owner": "x", "every_network": 1}
+    named = {**numbers, "networks": "[]", "claimed": "[]"}
+    statements = {
+        name: value
+        for name, value in vars(schema).items()
+        if isinstance(value, str) and value.strip().startswith(("SELECT", "UPDATE", "INSERT")) and "{" not in value
+    }
+    assert {"CLAIM_DUE", "CLAIMED_IN_ORDER", "TASKS", "SUCCESSES", "ESTIMATES", "CLAIMABLE_TASK"} <= set(statements)
+    with closing(sqlite3.connect(path)) as connection:
+        for name, statement in statements.items():
+            values = named if ":" in statement else ("x",) * statement.count("?")
+            details = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            scanned = [line for line in details if line.startswith("SCAN") and "VIRTUAL TABLE" not in line]
+            assert [line for line in scanned if line.split()[1] not in ("s", "network_transformation")] == [], name
+            if "r.ok" in statement:
+                assert any("ok=?" in line for line in details), name

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -163,10 +163,20 @@ def test_waking_clears_errors_and_keeps_the_history(status):
     assert (after.mode, after.sleep_interval) == (StrategyMode.FULL, timedelta(seconds=77))
 
 
-def test_a_replacement_begins_anew_under_the_same_user():
-    assert troubled().after_replacement() == StrategyHealth(
-        mode=StrategyMode.FULL, sleep_interval=timedelta(seconds=77)
-    )
+def test_waking_and_failing_forget_what_the_last_plan_found():
+    stuck = replace(troubled(), stalled=("1 × its weight is 0",), unclaimable=("t",))
+    woken = stuck.after_wake()
+    failed = stuck.after_strategy_error(StrategyError("it raised"), seen=ResultsSeen(), now=NOW)
+    for health in (woken, failed):
+        assert (health.stalled, health.unclaimable) == ((), ())
+
+
+def test_a_failure_of_any_length_is_told_in_a_bounded_one():
+    error = StrategyError("m" * 10**6, error_type="T" * 10**4, details="d" * 10**6 + "the end")
+    failure = StrategyHealth().after_strategy_error(error, seen=ResultsSeen(), now=NOW).error
+    assert failure.message.startswith("mmm")
+    assert failure.traceback.endswith("the end")
+    assert len(failure.type) + len(failure.message) + len(failure.traceback) < 25_000
 
 
 def test_the_specification_shows_through_and_nothing_else_changes():

@@ -28,7 +28,7 @@ def test_a_chain_of_two_edges_by_hand():
     assert list(found.values.values()) == pytest.approx([-4 / 3, -1 / 3, 5 / 3])
     # a = -(2·x + y)/3 with x, y independent: (4·0.1 + 0.2)/9, and so on.
     assert list(found.variances.values()) == pytest.approx([0.6 / 9, 0.3 / 9, 0.9 / 9])
-    assert found.mean_standard_error == pytest.approx(math.sqrt((0.6 + 0.3 + 0.9) / 27))
+    assert found.rms_standard_error == pytest.approx(math.sqrt((0.6 + 0.3 + 0.9) / 27))
 
 
 def test_parallel_edges_are_pooled_by_their_variances():
@@ -80,10 +80,17 @@ def test_what_is_not_connected_is_not_known():
     assert math.isnan(found.values[Node("a", "solvent")])
     assert found.variances[Node("a", "solvent")] == math.inf
     assert found.values[Node("y", "solvent")] == pytest.approx(0.5)
-    assert found.mean_standard_error == math.inf
+    assert found.rms_standard_error == math.inf
 
 
 @pytest.mark.parametrize("variance", [0.0, -1.0, math.nan, math.inf])
 def test_a_variance_that_is_none_is_refused_by_name(variance):
     with pytest.raises(RejectedInputError, match="T0"):
         node_values(graph_of(("a", "b")), {"T0": EdgeEstimate(estimate=1.0, variance=variance)})
+
+
+def test_a_node_that_nothing_joins_to_another_is_left_out():
+    found = node_values(graph_of(("a", "b"), ("x", "x")), {"T0": EdgeEstimate(estimate=1.0, variance=0.04)})
+    assert [node.state for node in found.values] == ["a", "b"]
+    assert found.rms_standard_error == pytest.approx(0.1)
+    assert node_values(graph_of(("x", "x")), {}).rms_standard_error == math.inf

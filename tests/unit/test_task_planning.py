@@ -346,6 +346,12 @@ def test_nothing_is_done_twice_or_to_the_wrong_task(situation):
         assert not (row.cancel and (row.create or row.action))
 
 
+def is_stuck(task, tasks):
+    """Whether no compute service could work on a Task, though it waits."""
+    parent = tasks.get(task.extends)
+    return task.status == "waiting" and (task.claim_weight == 0 or (parent is not None and not may_be_parent(parent)))
+
+
 @given(situations())
 def test_tasks_are_taken_in_the_order_of_the_design(situation):
     observation, *_ = situation
@@ -367,9 +373,9 @@ def test_tasks_are_taken_in_the_order_of_the_design(situation):
         if plan.finished:
             assert set(row.cancel) in (set(), {task.key for task in state.tasks if task.actioned})
             continue
-        # From the newest to the oldest, all the waiting ones first.
+        # From the newest to the oldest, what nobody can claim first and what runs last.
         excess = sorted(in_flight(state), key=lambda task: (task.created, task.key), reverse=True)
-        excess.sort(key=lambda task: task.status == "running")
+        excess.sort(key=lambda task: (task.status == "running", not is_stuck(task, tasks)))
         assert list(row.cancel) == [task.key for task in excess[: len(row.cancel)]]
 
 
@@ -481,13 +487,8 @@ def test_what_the_plan_calls_unclaimable_holds_a_place_and_is_stuck(situation):
     for before, state in zip(observation.transformations, applied(observation, plan).transformations, strict=True):
         if plan.finished:
             continue
-        status = {task.key: task.status for task in before.tasks}
-        stuck = [
-            task.key
-            for task in in_flight(state)
-            if task.status == "waiting"
-            and (task.claim_weight == 0 or (task.extends in status and status[task.extends] != "complete"))
-        ]
+        tasks = {task.key: task for task in before.tasks}
+        stuck = [task.key for task in in_flight(state) if is_stuck(task, tasks)]
         assert sorted(plan[state.key].unclaimable) == sorted(stuck)
 
 
@@ -649,6 +650,21 @@ def test_waiting_tasks_are_cancelled_first_and_the_newest_of_them_first():
     assert plan_one(*tasks, weight=0.0, mode="full").cancel == order
     for keep in (1, 2, 3):
         assert plan_one(*tasks, mode="full", max_tasks_per_transformation=keep).cancel == order[: 4 - keep]
+
+
+def test_what_nobody_can_claim_is_cancelled_before_what_waits():
+    twice = make_task("twice", "complete", on=False, results=2, successful=2)
+    tasks = (
+        twice,
+        make_task("stuck-weight", minute=1, claim_weight=0.0),
+        make_task("stuck-parent", minute=2, extends="twice"),
+        make_task("young", minute=9),
+    )
+    row = plan_one(*tasks, mode="full", max_tasks_per_transformation=1)
+    assert row.cancel == ("stuck-parent", "stuck-weight")
+    assert row.unclaimable == ()
+    kept = plan_one(*tasks, mode="partial", max_tasks_per_transformation=1)
+    assert set(kept.unclaimable) == {"stuck-parent", "stuck-weight"}
 
 
 def test_of_tasks_as_old_as_each_other_the_smaller_key_is_the_older():

@@ -17,6 +17,19 @@ from alchemiscale_strategist.errors import RejectedFileError, TransientError
 __all__ = ["Database"]
 
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables; RETURNING came before them
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What may be well again later; anything else is a mistake of ours and better seen than tried again."""
 _REMEDY = "Name another file, or a path where none is yet: the store is made there."
 
 
@@ -63,9 +76,13 @@ class Database:
 
     def one_named(self, statement: str, *values: object) -> dict[str, Any] | None:
         """Return the first row as a mapping of column to value, or ``None``."""
+        return next(iter(self.all_named(statement, *values)), None)
+
+    def all_named(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        """Return all rows as mappings of column to value."""
         cursor = self._connection.execute(statement, values)
-        row = cursor.fetchone()
-        return None if row is None else dict(zip((column[0] for column in cursor.description), row, strict=True))
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def insert(self, table: str, values: Mapping[str, object]) -> None:
         """Insert one row; table and columns are names of ours."""
@@ -82,6 +99,8 @@ class Database:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         with self._lock, _told(self._path):
+            if self._connection.in_transaction:
+                raise RuntimeError("a store is called from inside one of its own transactions")
             self._connection.execute(begin)
             try:
                 yield
@@ -98,6 +117,8 @@ def _told(path: Path | str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _PASSING:
+            raise
         raise TransientError(f"the store {path} cannot be used right now: {error}") from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:

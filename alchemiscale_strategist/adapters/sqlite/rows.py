@@ -7,16 +7,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.planning.health import Failure, StrategyHealth
 from alchemiscale_strategist.planning.models import (
+    NetworkKey,
     Specification,
-    StrategyMode,
     StrategyStatus,
     TaskKey,
-    TaskScaling,
     TransformationKey,
 )
-from alchemiscale_strategist.ports import IterationRecord, StrategyKind, StrategyPayload, TransformationChange
+from alchemiscale_strategist.ports import IterationRecord, StrategyPayload, StrategyRecord, TransformationChange
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -51,16 +51,21 @@ def specification_to_row(specification: Specification) -> Row:
     }
 
 
-def specification_from_row(row: Row) -> Specification:
-    """The specification that a row of table ``strategy`` holds."""
-    return Specification(
-        mode=StrategyMode(row["mode"]),
-        max_tasks_per_transformation=row["max_tasks_per_transformation"],
-        max_tasks_per_network=row["max_tasks_per_network"],
-        task_scaling=TaskScaling(row["task_scaling"]),
-        extends_preference=row["extends_preference"],
-        sleep_interval=timedelta(microseconds=row["sleep_interval"]),
-    )
+def specification_from_row(row: Row) -> tuple[Specification, tuple[str, ...]]:
+    """The specification that a row of table ``strategy`` holds, and what in it cannot be read.
+
+    Another program may have written it: what is not acceptable is told, and alchemiscale's default stands in its place.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in specification_to_row(Specification()):
+        value: Any = timedelta(microseconds=row[field]) if field == "sleep_interval" else row[field]
+        try:
+            Specification(**{field: value})
+            values[field] = value
+        except RejectedInputError as error:
+            problems.append(str(error))
+    return Specification(**values), tuple(problems)
 
 
 def payload_to_row(strategy: StrategyPayload) -> Row:
@@ -69,12 +74,12 @@ def payload_to_row(strategy: StrategyPayload) -> Row:
 
 
 def payload_from_row(row: Row) -> StrategyPayload:
-    """The Strategy that a row of table ``strategy`` holds."""
-    return StrategyPayload(kind=StrategyKind(row["kind"]), name=row["name"], content=row["content"])
+    """The Strategy that a row of table ``strategy_text`` holds."""
+    return StrategyPayload(kind=row["kind"], name=row["name"], content=row["content"])
 
 
 def health_to_row(health: StrategyHealth) -> Row:
-    """The columns that the service owns; mode and interval are the user's and not among them."""
+    """The columns of table ``strategy`` that the service owns; mode and interval are the user's and not among them."""
     return {
         "status": health.status.value,
         "iterations": health.iterations,
@@ -83,29 +88,58 @@ def health_to_row(health: StrategyHealth) -> Row:
         "newest_result": _micros_or_none(health.newest_result_seen),
         "retries": health.retries,
         "retry_at": _micros_or_none(health.retry_at),
-        "error": _failure_to_json(health.error),
-        "last_failure": _failure_to_json(health.last_failure),
-        "stalled": json.dumps(health.stalled),
-        "unclaimable": json.dumps(health.unclaimable),
     }
 
 
-def health_from_row(row: Row) -> StrategyHealth:
-    """The health that a row of table ``strategy`` holds."""
+def health_to_text(health: StrategyHealth) -> str:
+    """The rest of the health, which no query asks for."""
+    return json.dumps(
+        {
+            "error": None if health.error is None else asdict(health.error),
+            "last_failure": None if health.last_failure is None else asdict(health.last_failure),
+            "stalled": health.stalled,
+            "unclaimable": health.unclaimable,
+        }
+    )
+
+
+def health_from_row(row: Row, specification: Specification) -> StrategyHealth:
+    """The health that the rows of ``strategy`` and ``strategy_text`` hold, under what the user asks for."""
+    text = json.loads(row["health"])
     return StrategyHealth(
-        mode=StrategyMode(row["mode"]),
         status=StrategyStatus(row["status"]),
         iterations=row["iterations"],
-        sleep_interval=timedelta(microseconds=row["sleep_interval"]),
         last_iteration=_time_or_none(row["last_iteration"]),
         last_iteration_result_count=row["result_count"],
         newest_result_seen=_time_or_none(row["newest_result"]),
-        error=_failure_from_json(row["error"]),
+        error=_failure(text["error"]),
         retries=row["retries"],
         retry_at=_time_or_none(row["retry_at"]),
-        last_failure=_failure_from_json(row["last_failure"]),
-        stalled=tuple(json.loads(row["stalled"])),
-        unclaimable=tuple(TaskKey(task) for task in json.loads(row["unclaimable"])),
+        last_failure=_failure(text["last_failure"]),
+        stalled=tuple(text["stalled"]),
+        unclaimable=tuple(TaskKey(task) for task in text["unclaimable"]),
+    ).under(specification)
+
+
+def record_from_row(row: Row) -> StrategyRecord:
+    """The record of a row of :data:`schema.STRATEGY`, whatever stands in it; its ``problems`` tell."""
+    specification, problems = specification_from_row(row)
+    try:
+        strategy = payload_from_row(row)
+    except RejectedInputError as error:
+        strategy, problems = StrategyPayload.native(row["name"]), (*problems, str(error))
+    try:
+        health = health_from_row(row, specification)
+    except (KeyError, TypeError, ValueError) as error:
+        health, problems = StrategyHealth().under(specification), (*problems, f"health: {error!r}")
+    return StrategyRecord(
+        network=NetworkKey(row["network"]),
+        network_name=row["network_name"],
+        strategy=strategy,
+        specification=specification,
+        generation=row["generation"],
+        health=health,
+        problems=problems,
     )
 
 
@@ -141,9 +175,5 @@ def _time_or_none(micros: int | None) -> datetime | None:
     return None if micros is None else from_micros(micros)
 
 
-def _failure_to_json(failure: Failure | None) -> str | None:
-    return None if failure is None else json.dumps(asdict(failure))
-
-
-def _failure_from_json(text: str | None) -> Failure | None:
-    return None if text is None else Failure(**json.loads(text))
+def _failure(values: dict[str, str] | None) -> Failure | None:
+    return None if values is None else Failure(**values)

@@ -2,7 +2,8 @@
 
 Times are whole microseconds since 1970 in UTC, intervals whole microseconds: they compare and add up in SQL without
 rounding. Fence and generation belong to the network, not to its Strategy: they go on growing when it is replaced. Names
-belong to a network, too: only the key of a Transformation is the same wherever it stands.
+belong to a network, too: only the key of a Transformation is the same wherever it stands. What may be long stands in a
+table of its own, so that looking for what is due reads little.
 """
 
 from __future__ import annotations
@@ -43,9 +44,6 @@ CREATE TABLE network_transformation (
 
 CREATE TABLE strategy (
     network                       TEXT PRIMARY KEY REFERENCES network (key),
-    kind                          TEXT NOT NULL,
-    name                          TEXT NOT NULL,
-    content                       TEXT NOT NULL,
     mode                          TEXT NOT NULL,
     max_tasks_per_transformation  INTEGER NOT NULL,
     max_tasks_per_network         INTEGER,
@@ -59,11 +57,15 @@ CREATE TABLE strategy (
     result_count                  INTEGER,
     newest_result                 INTEGER,
     retries                       INTEGER NOT NULL,
-    retry_at                      INTEGER,
-    error                         TEXT,
-    last_failure                  TEXT,
-    stalled                       TEXT NOT NULL,
-    unclaimable                   TEXT NOT NULL
+    retry_at                      INTEGER
+) STRICT;
+
+CREATE TABLE strategy_text (
+    network  TEXT PRIMARY KEY REFERENCES network (key),
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    content  TEXT NOT NULL,
+    health   TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE task (
@@ -89,9 +91,11 @@ CREATE TABLE result (
     transformation  TEXT NOT NULL REFERENCES transformation (key),
     task            TEXT REFERENCES task (key),
     ok              INTEGER NOT NULL,
+    repeat          INTEGER,
     estimate        REAL,
     uncertainty     REAL,
-    created         INTEGER NOT NULL
+    created         INTEGER NOT NULL,
+    UNIQUE (transformation, repeat)
 ) STRICT;
 CREATE INDEX result_by_transformation ON result (transformation, ok, created);
 CREATE INDEX result_by_task ON result (task, ok);
@@ -107,13 +111,27 @@ CREATE TABLE iteration (
 RESULTS_SEEN = """
     SELECT count(*), max(r.created)
     FROM network_transformation AS nt JOIN result AS r ON r.transformation = nt.transformation
-    WHERE nt.network = {network} AND r.ok
+    WHERE nt.network = {network} AND r.ok = 1
 """
 
-DUE_SINCE = """
+NEWEST_RESULT = """
+    SELECT max(r.created)
+    FROM network_transformation AS nt JOIN result AS r ON r.transformation = nt.transformation
+    WHERE nt.network = {network} AND r.ok = 1
+"""
+
+# Since when a network is due: a dormant one since the result came that woke it, and not since it went to rest.
+DUE_SINCE = f"""
     min(
         ifnull(s.edited_at, :now),
-        coalesce(s.retry_at, s.last_iteration + max(s.sleep_interval, :minimum_interval), :now)
+        coalesce(
+            s.retry_at,
+            max(
+                s.last_iteration + max(s.sleep_interval, :minimum_interval),
+                iif(s.status = 'dormant', ifnull(({NEWEST_RESULT.format(network="s.network")}), 0), 0)
+            ),
+            :now
+        )
     )
 """
 
@@ -149,10 +167,23 @@ CLAIMED_IN_ORDER = f"""
     ORDER BY {DUE_SINCE}, network
 """  # noqa: S608 - nothing but our own text goes in
 
+_STRATEGY = """
+    SELECT s.*, t.kind, t.name, t.content, t.health, n.name AS network_name, n.generation
+    FROM strategy AS s JOIN strategy_text AS t ON t.network = s.network JOIN network AS n ON n.key = s.network
+"""
+STRATEGY = f"{_STRATEGY} WHERE s.network = ?"
+STRATEGIES = f"{_STRATEGY} ORDER BY n.name, n.key"
+
+ADD_RESULT = """
+    INSERT INTO result (transformation, ok, repeat, estimate, uncertainty, created)
+    VALUES (?, 1, ?, ?, ?, ?)
+    ON CONFLICT (transformation, repeat) DO NOTHING
+"""
+
 TASKS = """
     SELECT t.transformation, t.key, t.status, t.created, t.extends, a.weight,
            (SELECT count(*) FROM result AS r WHERE r.task = t.key),
-           (SELECT count(*) FROM result AS r WHERE r.task = t.key AND r.ok)
+           (SELECT count(*) FROM result AS r WHERE r.task = t.key AND r.ok = 1)
     FROM network_transformation AS nt
          JOIN task AS t ON t.transformation = nt.transformation
          LEFT JOIN action AS a ON a.task = t.key AND a.network = nt.network
@@ -170,14 +201,14 @@ TRANSFORMATIONS = """
 SUCCESSES = """
     SELECT r.transformation, count(*), min(r.created), max(r.created)
     FROM network_transformation AS nt JOIN result AS r ON r.transformation = nt.transformation
-    WHERE nt.network = ? AND r.ok
+    WHERE nt.network = ? AND r.ok = 1
     GROUP BY r.transformation
 """
 
 ESTIMATES = """
     SELECT r.transformation, r.estimate, r.uncertainty
     FROM network_transformation AS nt JOIN result AS r ON r.transformation = nt.transformation
-    WHERE nt.network = ? AND r.ok
+    WHERE nt.network = ? AND r.ok = 1
     ORDER BY nt.position, r.created, r.id
 """
 

@@ -15,6 +15,7 @@ from alchemiscale_strategist.adapters.sqlite.connection import Database
 from alchemiscale_strategist.checks import check_number, check_whole_number
 from alchemiscale_strategist.errors import (
     RejectedInputError,
+    StrategyError,
     SupersededError,
     UnknownNetworkError,
 )
@@ -33,20 +34,27 @@ from alchemiscale_strategist.planning.models import (
     TransformationState,
 )
 from alchemiscale_strategist.ports import (
+    Applied,
     Claim,
     ClaimedTask,
     Clock,
+    GraphInputs,
     IterationRecord,
     PassEnding,
     Postponed,
+    ProposalInputs,
     Released,
     StrategyFailed,
+    StrategyKind,
     StrategyPayload,
     StrategyRecord,
 )
 from alchemiscale_strategist.results import NetworkResults, Repeat
 
 __all__ = ["SQLiteStore"]
+
+_LONGEST_LEASE = timedelta(days=1)
+_LONGEST_INTERVAL = timedelta(days=3650)
 
 
 class SQLiteStore:
@@ -64,7 +72,7 @@ class SQLiteStore:
         busy_timeout: how long to wait for another process.
 
     Raises:
-        RejectedFileError: the file is no store of ours, or one of a newer version.
+        RejectedFileError: the file is no store of ours, or has another schema version, or may not be written to.
     """
 
     def __init__(
@@ -121,24 +129,31 @@ class SQLiteStore:
                 )
         return graph.key
 
-    def has_network(self, network: NetworkKey) -> bool:
-        """Whether a network of that key is stored."""
+    def network_keys(self) -> tuple[NetworkKey, ...]:
+        """The keys of all networks, sorted."""
         with self._db.reading():
-            return self._db.one("SELECT 1 FROM network WHERE key = ?", network) is not None
+            return tuple(NetworkKey(row[0]) for row in self._db.all("SELECT key FROM network ORDER BY key"))
 
-    def add_results(self, results: NetworkResults) -> int:
-        """Store successful results that came from elsewhere, without a Task; return how many."""
+    def add_results(self, network: NetworkKey, results: NetworkResults) -> int:
+        """Store successful results that came from elsewhere, without a Task; return how many are new.
+
+        A repeat that its Transformation has already stays as it is.
+
+        Raises:
+            UnknownNetworkError: there is no such network.
+            RejectedInputError: results of a Transformation that the network does not have.
+        """
         with self._db.writing():
+            self._check_network(network)
+            known = {row[0] for row in self._db.all(schema.TRANSFORMATIONS, network)}
+            if unknown := sorted(results.keys() - known):
+                raise RejectedInputError(field="results", value=unknown, expected="Transformations of the network")
             created = rows.to_micros(self._clock.now())
-            values = [
-                (key, repeat.estimate, repeat.uncertainty, created)
+            return sum(
+                self._db.run(schema.ADD_RESULT, key, repeat.repeat, repeat.estimate, repeat.uncertainty, created)
                 for key, repeats in results.items()
                 for repeat in repeats
-            ]
-            self._db.run_many(
-                "INSERT INTO result (transformation, ok, estimate, uncertainty, created) VALUES (?, 1, ?, ?, ?)", values
             )
-        return len(values)
 
     # ReconcileStore
 
@@ -153,8 +168,10 @@ class SQLiteStore:
     ) -> Sequence[Claim]:
         """See :meth:`ReconcileStore.claim_due`."""
         check_whole_number("limit", limit, least=0)
-        if lease <= timedelta(0):
-            raise RejectedInputError(field="lease", value=lease, expected="longer than nothing")
+        if not timedelta(0) < lease <= _LONGEST_LEASE:
+            raise RejectedInputError(field="lease", value=lease, expected="more than nothing and at most a day")
+        if not timedelta(0) <= minimum_interval <= _LONGEST_INTERVAL:
+            raise RejectedInputError(field="minimum_interval", value=minimum_interval, expected="from 0 to ten years")
         with self._db.writing():
             when = {
                 "now": rows.to_micros(self._clock.now()),
@@ -170,22 +187,24 @@ class SQLiteStore:
                 networks=json.dumps(sorted(networks or ())),
             )
             in_order = self._db.all(schema.CLAIMED_IN_ORDER, **when, claimed=json.dumps([row[0] for row in claimed]))
-            return [self._claim(NetworkKey(row[0])) for row in in_order]
+            return [claim for row in in_order if (claim := self._claim(NetworkKey(row[0]))) is not None]
 
     def observe(self, network: NetworkKey) -> Observation:
-        """See :meth:`ReconcileStore.observe`."""
+        """See :meth:`ObservationSource.observe`."""
         with self._db.reading():
             return self._observe(network)
 
-    def apply(self, claim: Claim, decide: Callable[[Observation], TaskPlan], *, seen: ResultsSeen) -> TaskPlan:
+    def apply(self, claim: Claim, decide: Callable[[Observation], TaskPlan], *, seen: ResultsSeen) -> Applied:
         """See :meth:`ReconcileStore.apply`."""
         with self._db.writing():
             self._check_claim(claim)
             plan = decide(self._observe(claim.network))
+            if plan.network != claim.network:
+                raise RejectedInputError(field="plan", value=plan, expected=f"a plan for {claim.network}")
             now = self._clock.now()
             self._apply_tasks(plan, now=now)
-            self._end_iteration(claim, claim.health.after_iteration(plan, seen=seen, now=now), plan=plan)
-        return plan
+            health = claim.health.after_iteration(plan, seen=seen, now=now)
+            return Applied(plan=plan, health=health, record=self._end_iteration(claim, health, plan=plan))
 
     def finish(self, claim: Claim, ending: PassEnding) -> None:
         """See :meth:`ReconcileStore.finish`."""
@@ -206,56 +225,46 @@ class SQLiteStore:
         """See :meth:`SpecificationStore.set_strategy`."""
         with self._db.writing():
             self._check_network(network)
-            self._db.run("DELETE FROM strategy WHERE network = ?", network)
-            self._db.run("DELETE FROM iteration WHERE network = ?", network)
-            values = {
-                "network": network,
-                "edited_at": None,
-                **rows.payload_to_row(strategy),
-                **rows.specification_to_row(specification),
-                **rows.health_to_row(StrategyHealth().under(specification)),
-            }
-            self._db.insert("strategy", values)
+            self._forget_strategy(network)
+            health = StrategyHealth()
+            values = {**rows.specification_to_row(specification), **rows.health_to_row(health)}
+            text = {**rows.payload_to_row(strategy), "health": rows.health_to_text(health)}
+            self._db.insert("strategy", {"network": network, **values})
+            self._db.insert("strategy_text", {"network": network, **text})
             self._edited(network)
 
     def edit_specification(self, network: NetworkKey, edit: Callable[[Specification], Specification]) -> Specification:
         """See :meth:`SpecificationStore.edit_specification`."""
         with self._db.writing():
-            specification = edit(rows.specification_from_row(self._strategy_row(network)))
-            self._update_strategy(network, rows.specification_to_row(specification))
+            specification = edit(self._record(network).specification)
+            self._db.update("strategy", rows.specification_to_row(specification), where="network", equals=network)
             self._edited(network)
         return specification
 
     def wake(self, network: NetworkKey) -> None:
         """See :meth:`SpecificationStore.wake`."""
         with self._db.writing():
-            health = rows.health_from_row(self._strategy_row(network)).after_wake()
-            self._update_strategy(network, rows.health_to_row(health))
+            self._write_health(network, self._record(network).health.after_wake())
             self._edited(network)
 
     def drop_strategy(self, network: NetworkKey) -> None:
         """See :meth:`SpecificationStore.drop_strategy`."""
         with self._db.writing():
             self._check_network(network)
-            if self._db.run("DELETE FROM strategy WHERE network = ?", network):
-                self._db.run("DELETE FROM iteration WHERE network = ?", network)
+            if self._forget_strategy(network):
                 self._edited(network)
 
     def get_strategy(self, network: NetworkKey) -> StrategyRecord | None:
         """See :meth:`SpecificationStore.get_strategy`."""
         with self._db.reading():
             self._check_network(network)
-            if self._db.one("SELECT 1 FROM strategy WHERE network = ?", network) is None:
-                return None
-            return self._record(network)
+            row = self._db.one_named(schema.STRATEGY, network)
+            return None if row is None else rows.record_from_row(row)
 
     def list_strategies(self) -> Sequence[StrategyRecord]:
         """See :meth:`SpecificationStore.list_strategies`."""
         with self._db.reading():
-            found = self._db.all(
-                "SELECT n.key FROM network AS n JOIN strategy AS s ON s.network = n.key ORDER BY n.name, n.key"
-            )
-            return [self._record(NetworkKey(row[0])) for row in found]
+            return [rows.record_from_row(row) for row in self._db.all_named(schema.STRATEGIES)]
 
     def iterations(
         self, network: NetworkKey, *, limit: int = 100, before: int | None = None
@@ -275,8 +284,9 @@ class SQLiteStore:
 
     # ResultSource
 
-    def network(self, network: NetworkKey) -> NetworkGraph:
-        """See :meth:`ResultSource.network`."""
+    def inputs(self, network: NetworkKey, kind: StrategyKind) -> ProposalInputs:  # noqa: ARG002 - all of one sort here
+        """See :meth:`ResultSource.inputs`; repeats are numbered as the results came."""
+        repeats: dict[TransformationKey, list[Repeat]] = {}
         with self._db.reading():
             name = self._check_network(network)
             edges = tuple(
@@ -291,18 +301,13 @@ class SQLiteStore:
                 )
                 for key, edge_name, state_a, state_b, leg, leg_a, leg_b in self._db.all(schema.TRANSFORMATIONS, network)
             )
-            return NetworkGraph(key=network, name=name, transformations=edges)
-
-    def results(self, network: NetworkKey) -> NetworkResults:
-        """See :meth:`ResultSource.results`; repeats are numbered as the results came."""
-        repeats: dict[TransformationKey, list[Repeat]] = {}
-        with self._db.reading():
-            self._check_network(network)
-            keys = tuple(TransformationKey(row[0]) for row in self._db.all(schema.TRANSFORMATIONS, network))
             for key, estimate, uncertainty in self._db.all(schema.ESTIMATES, network):
                 of_this = repeats.setdefault(TransformationKey(key), [])
                 of_this.append(Repeat(repeat=len(of_this), estimate=estimate, uncertainty=uncertainty))
-        return NetworkResults(transformations=keys, repeats=repeats)
+        return GraphInputs(
+            network=NetworkGraph(key=network, name=name, transformations=edges),
+            results=NetworkResults(transformations=tuple(edge.key for edge in edges), repeats=repeats),
+        )
 
     # ComputeStore
 
@@ -377,8 +382,19 @@ class SQLiteStore:
         )
         return Observation(network=network, transformations=tuple(states), results_seen=seen)
 
-    def _claim(self, network: NetworkKey) -> Claim:
+    def _claim(self, network: NetworkKey) -> Claim | None:
+        """The claim on a network that was just taken; none where its row cannot be read, as its health then tells."""
         record = self._record(network)
+        if record.problems:
+            error = StrategyError(
+                f"what is stored cannot be read: {'; '.join(record.problems)}",
+                error_type="UnreadableSpecification",
+                remedy="Set the Strategy again.",
+            )
+            health = record.health.after_strategy_error(error, seen=ResultsSeen(), now=self._clock.now())
+            self._write_health(network, health)
+            self._release(network)
+            return None
         owner, fence, expires = self._db.one("SELECT owner, fence, lease_expires FROM network WHERE key = ?", network)
         return Claim(
             network=network,
@@ -404,10 +420,10 @@ class SQLiteStore:
             raise SupersededError(f"the claim of {claim.network} with fence {claim.fence} has ended already")
 
     def _end_claim(self, claim: Claim, health: StrategyHealth) -> None:
-        self._update_strategy(claim.network, {**rows.health_to_row(health), "edited_at": None})
+        self._write_health(claim.network, health)
         self._release(claim.network)
 
-    def _end_iteration(self, claim: Claim, health: StrategyHealth, *, plan: TaskPlan | None = None) -> None:
+    def _end_iteration(self, claim: Claim, health: StrategyHealth, *, plan: TaskPlan | None = None) -> IterationRecord:
         self._end_claim(claim, health)
         in_flight = plan.want if plan else self._observe(claim.network).in_flight
         record = IterationRecord.of(claim, health, plan=plan, in_flight=in_flight)
@@ -415,6 +431,13 @@ class SQLiteStore:
         self._db.insert("iteration", values)
         oldest = record.iteration - self._history
         self._db.run("DELETE FROM iteration WHERE network = ? AND iteration <= ?", claim.network, oldest)
+        return record
+
+    def _write_health(self, network: NetworkKey, health: StrategyHealth) -> None:
+        """What was edited is seen by this, too: the network is not due for an edit any more."""
+        values = {**rows.health_to_row(health), "edited_at": None}
+        self._db.update("strategy", values, where="network", equals=network)
+        self._db.update("strategy_text", {"health": rows.health_to_text(health)}, where="network", equals=network)
 
     def _release(self, network: NetworkKey) -> None:
         self._db.run("UPDATE network SET owner = NULL, lease_expires = NULL WHERE key = ?", network)
@@ -461,27 +484,18 @@ class SQLiteStore:
             raise UnknownNetworkError(field="network", value=network, expected="the key of a network in this store")
         return str(row[0])
 
-    def _strategy_row(self, network: NetworkKey) -> rows.Row:
+    def _record(self, network: NetworkKey) -> StrategyRecord:
         self._check_network(network)
-        row = self._db.one_named("SELECT * FROM strategy WHERE network = ?", network)
+        row = self._db.one_named(schema.STRATEGY, network)
         if row is None:
             raise UnknownNetworkError(field="network", value=network, expected="a network that has a Strategy")
-        return row
+        return rows.record_from_row(row)
 
-    def _record(self, network: NetworkKey) -> StrategyRecord:
-        row = self._strategy_row(network)
-        name, generation = self._db.one("SELECT name, generation FROM network WHERE key = ?", network)
-        return StrategyRecord(
-            network=network,
-            name=name,
-            strategy=rows.payload_from_row(row),
-            specification=rows.specification_from_row(row),
-            generation=generation,
-            health=rows.health_from_row(row),
-        )
-
-    def _update_strategy(self, network: NetworkKey, values: rows.Row) -> None:
-        self._db.update("strategy", values, where="network", equals=network)
+    def _forget_strategy(self, network: NetworkKey) -> bool:
+        """Remove the Strategy with its history, and say whether there was one."""
+        self._db.run("DELETE FROM iteration WHERE network = ?", network)
+        self._db.run("DELETE FROM strategy_text WHERE network = ?", network)
+        return self._db.run("DELETE FROM strategy WHERE network = ?", network) > 0
 
     def _edited(self, network: NetworkKey) -> None:
         """A pass that runs is superseded by the new generation; its lease goes, so that nobody waits for it."""
