@@ -24,6 +24,7 @@ check: $(VENV)/.installed-dev ## Format, lint, types and import contracts
 docs: $(VENV)/.installed-dev ## Build the documentation with warnings as errors, and run its examples
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b doctest docs docs/_build/doctest
+	@echo "The documentation is in docs/_build/html/index.html"
 
 bench: $(VENV)/.installed-dev ## Measure how long planning takes
 	$(BIN)/python benchmarks/planning.py

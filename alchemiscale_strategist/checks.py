@@ -35,10 +35,11 @@ def check_whole_number(field: str, value: object, *, least: int, most: int = _MO
     """
     if value is None and or_none:
         return
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and least <= value <= most:  # type: ignore[operator] # it is an int, but mypy does not follow
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    number = int(value) if whole else 0  # type: ignore[call-overload] # an integral number it is
+    if whole and least <= number <= most:
         return
-    limit = f"at most {most}" if whole and value > most else f"at least {least}"  # type: ignore[operator] # as above
+    limit = f"at most {most}" if number > most else f"at least {least}"
     none = f", or None for {or_none}" if or_none else ""
     raise RejectedInputError(field=field, value=value, expected=f"a whole number of {limit}{none}")
 

@@ -17,6 +17,7 @@ __all__ = [
     "MissingDependencyError",
     "RejectedFileError",
     "RejectedInputError",
+    "StoppedError",
     "StrategistError",
     "StrategyError",
     "SupersededError",
@@ -38,6 +39,10 @@ class StrategistError(Exception):
 
 class TransientError(StrategistError):
     """A failure of the surroundings that is worth another try with the same input."""
+
+
+class StoppedError(TransientError):
+    """The service is to stop, so the pass is given up: nobody's fault, and the claim is given back."""
 
 
 class SupersededError(StrategistError):

@@ -6,10 +6,17 @@ what a Strategy or the surroundings did, but ends the claim accordingly and says
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import assert_never
 
-from alchemiscale_strategist.errors import StrategistError, StrategyError, SupersededError, TransientError
+from alchemiscale_strategist.errors import (
+    StoppedError,
+    StrategistError,
+    StrategyError,
+    SupersededError,
+    TransientError,
+)
 from alchemiscale_strategist.planning.health import retry_delay
 from alchemiscale_strategist.planning.models import (
     NetworkKey,
@@ -25,10 +32,12 @@ from alchemiscale_strategist.ports import (
     Applied,
     Claim,
     ObservationSource,
+    PassEnding,
     Postponed,
     ProposalRequest,
     ProposalRunner,
     ReconcileStore,
+    Released,
     ResultSource,
     StrategyFailed,
     StrategyPayload,
@@ -42,7 +51,7 @@ class Preview:
     """What a pass would do now: what it saw, the normalized weights, and the plan; nothing was changed."""
 
     observation: Observation
-    weights: Weights
+    weights: Weights = field(repr=False)
     plan: TaskPlan
 
 
@@ -53,6 +62,7 @@ class PassResult(StrEnum):
     SUPERSEDED = "superseded"
     STRATEGY_FAILED = "strategy_failed"
     POSTPONED = "postponed"
+    RELEASED = "released"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,19 +138,29 @@ def run_pass(
             )
             return PassOutcome(result=PassResult.APPLIED, applied=applied)
         except StrategyError as error:
-            return _end(claim, StrategyFailed(error=error, seen=seen), store=store)
+            return _end(claim, StrategyFailed(error=error, seen=seen), store=store, error=error)
+        except StoppedError as error:
+            return _end(claim, Released(), store=store, error=error)
         except TransientError as error:
             delay = retry_delay(claim.health.retries, jitter=jitter)
-            return _end(claim, Postponed(error=error, retry_after=delay), store=store)
+            return _end(claim, Postponed(error=error, retry_after=delay), store=store, error=error)
     except SupersededError as error:
         return PassOutcome(result=PassResult.SUPERSEDED, error=error)
 
 
-def _end(claim: Claim, ending: StrategyFailed | Postponed, *, store: ReconcileStore) -> PassOutcome:
-    result = PassResult.STRATEGY_FAILED if isinstance(ending, StrategyFailed) else PassResult.POSTPONED
+def _end(claim: Claim, ending: PassEnding, *, store: ReconcileStore, error: StrategistError) -> PassOutcome:
     try:
         store.finish(claim, ending)
-    except TransientError as error:
+    except TransientError as away:
         # The store is away, too: the lease runs out by itself, and the pass is tried again.
-        return PassOutcome(result=PassResult.POSTPONED, error=error)
-    return PassOutcome(result=result, error=ending.error)
+        return PassOutcome(result=PassResult.POSTPONED, error=away)
+    match ending:
+        case StrategyFailed():
+            result = PassResult.STRATEGY_FAILED
+        case Postponed():
+            result = PassResult.POSTPONED
+        case Released():
+            result = PassResult.RELEASED
+        case _:
+            assert_never(ending)
+    return PassOutcome(result=result, error=error)

@@ -20,6 +20,7 @@ __all__ = ["NetworkResults", "Repeat", "read_results"]
 
 # Beyond it a float no longer holds every whole number.
 _MOST_REPEAT = 2**53
+_LARGEST_ENERGY = 1e6  # kcal/mol; anything beyond is a mistake, and squares of it overflow
 _UNIT = "kcal/mol"
 # What one finds in tables, by the letters of its name, and how it becomes kcal/mol.
 _OTHER_UNITS = {
@@ -316,8 +317,11 @@ def _uncertainty(table: TableFile, row: Row, column: int | None) -> float | None
 
 def _energy(table: TableFile, row: Row, column: int, *, expected: str) -> float:
     number = table.number(row, column)
-    if number is not None and math.isfinite(number):
+    if number is not None and abs(number) <= _LARGEST_ENERGY:
         return number
+    if number is not None and math.isfinite(number):
+        problem = f"{table.shown(row, column)}, expected at most {_LARGEST_ENERGY:,.0f} {_UNIT} either way"
+        raise table.refusal(problem, row=row, column=column)
     value = row.cells[column]
     remedy = ""
     if isinstance(value, str):

@@ -12,13 +12,13 @@ __all__ = ["completion"]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Print the script that makes SHELL complete commands, options and their values.
+    """Print the script that makes SHELL complete commands, options and their values.
 
     \b
     bash:  eval "$(alchemiscale-strategist completion bash)"     in ~/.bashrc
     zsh:   eval "$(alchemiscale-strategist completion zsh)"      in ~/.zshrc
     fish:  alchemiscale-strategist completion fish > ~/.config/fish/completions/alchemiscale-strategist.fish
-    """
+    """  # noqa: D301 - click takes the escape for "do not wrap"
     root = ctx.find_root()
     program = "alchemiscale-strategist"
     kind = get_completion_class(shell)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import click
@@ -39,6 +41,10 @@ class _Mistake(_Failure):
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A dash that the terminal's encoding lacks is no reason to fail.
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except StrategistError as error:

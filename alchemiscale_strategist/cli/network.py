@@ -33,7 +33,10 @@ def show(*, file: Path, as_json: bool) -> None:
             "key": graph.key,
             "legs": list(graph.legs),
             "nodes": len(graph.nodes),
-            "components": len(components),
+            "components": [len(nodes) for nodes in components],
+            "degrees": [
+                {"state": node.state, "leg": node.leg, "degree": count} for node, count in graph.degrees.items()
+            ],
             "transformations": graph.to_rows(),
         }
         print_json(figures)

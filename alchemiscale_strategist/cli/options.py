@@ -71,7 +71,11 @@ def strategy_options(command: Command) -> Command:
 
 def strategy_of(name: str, settings: tuple[str, ...]) -> NativeStrategy:
     """The Strategy that ``--strategy`` and ``--setting`` name."""
-    return make_native_strategy(name, dict(_setting(text) for text in settings))
+    pairs = [_setting(text) for text in settings]
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise RejectedInputError(field="--setting", value=" ".join(settings), expected="every setting only once")
+    return make_native_strategy(name, values)
 
 
 def specification_of(**options: Any) -> Specification:  # noqa: ANN401 - as click hands them over

@@ -20,7 +20,7 @@ from alchemiscale_strategist.cli.options import (
     strategy_of,
     strategy_options,
 )
-from alchemiscale_strategist.cli.output import by_name, print_json, standard_output, table
+from alchemiscale_strategist.cli.output import print_json, standard_output, table
 from alchemiscale_strategist.errors import RejectedInputError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.models import TransformationKey
@@ -37,17 +37,16 @@ from alchemiscale_strategist.simulation.compute import ComputeSettings
 from alchemiscale_strategist.simulation.examples import tyk2
 from alchemiscale_strategist.simulation.plot import check_plot_path, save_plot
 from alchemiscale_strategist.simulation.report import (
+    COMPARISON_COLUMNS,
     TRANSFORMATION_COLUMNS,
-    comparison,
-    summary,
+    comparison_rows,
+    conclusions,
     to_json,
     transformation_rows,
 )
 from alchemiscale_strategist.simulation.truth import TransformationTruth, made_up_truth, truth_from_results
 
 __all__ = ["simulate"]
-
-_COMPARISON_COLUMNS = ("campaign", "tasks", "gpu_hours", "expected_standard_error")
 
 
 @click.command()
@@ -103,15 +102,16 @@ def simulate(
         strategy=StrategyPayload.native(asked.name, asked.settings()),
         specification=specification_of(**limits),
         compute=compute,
+        truth_from=source,
     )
     errors = Console(stderr=True, highlight=False)
     with _live_progress(errors) as show:
         run = simulate_campaign(campaign, store_path=store_file or ":memory:", on_progress=show)
     saved = save_plot(run, plot_file) if plot_file else None
     if as_json:
-        print_json({"truth": source, "plot": str(saved) if saved else None, **to_json(run)})
+        print_json({"plot": str(saved) if saved else None, **to_json(run)})
     else:
-        _print_report(run, source, saved)
+        _print_report(run, saved)
     if run.end is not CampaignEnd.DORMANT:
         raise SystemExit(1)
 
@@ -150,59 +150,13 @@ def _progress_line(progress: Progress) -> str:
     )
 
 
-def _print_report(run: CampaignRun, source: str, saved: Path | None) -> None:
+def _print_report(run: CampaignRun, saved: Path | None) -> None:
     console = standard_output()
-    title = f"{run.campaign.network.name}: {run.campaign.strategy.name!r}, seed {run.campaign.compute.seed}"
-    console.print(table(f"{title} (kcal/mol)", TRANSFORMATION_COLUMNS, by_name(transformation_rows(run))))
-    final = run.final
-    ours = {
-        "campaign": f"Strategy {run.campaign.strategy.name!r}",
-        "tasks": final.tasks_completed,
-        "gpu_hours": final.gpu_hours,
-        "expected_standard_error": final.standard_error,
-    }
-    equal = [
-        {
-            "campaign": f"{point.repeats} repeat{'s' if point.repeats > 1 else ''} everywhere",
-            "tasks": point.tasks,
-            "gpu_hours": point.gpu_hours,
-            "expected_standard_error": point.standard_error,
-        }
-        for point in comparison(run)
-    ]
-    console.print(
-        table("Against the same number of repeats everywhere (kcal/mol)", _COMPARISON_COLUMNS, [ours, *equal])
-    )
-    for line in _conclusions(run, source, saved):
-        console.print(line, soft_wrap=True)
-
-
-def _conclusions(run: CampaignRun, source: str, saved: Path | None) -> Iterator[str]:
-    figures = summary(run)
-    yield f"Truth: {source}."
-    if figures["equal_repeats"] is not None:
-        yield (
-            f"The expected standard error is the root mean square over {figures['nodes']}. Equal repeats everywhere "
-            f"give the same at a rate of {figures['equal_repeats']:.2f} repeats: "
-            f"{figures['tasks_with_equal_repeats']:.0f} Tasks and {figures['gpu_hours_with_equal_repeats']:.0f} GPU "
-            "hours, failed attempts included."
-        )
-    yield (
-        f"The Strategy took {figures['tasks_completed']} Tasks and {figures['gpu_hours']:.0f} GPU hours, "
-        f"with {figures['failures']} failed attempts."
-    )
-    if (error := figures["sampling_error"]) is not None:
-        yield f"The error that came of it, root mean square over {figures['nodes']}: {error:.3f} kcal/mol."
-    yield f"After {figures['passes']} passes in {figures['hours']:.0f} simulated hours the Strategy is: {_state(run)}"
+    title = f"{run.campaign.network.name}: {run.campaign.strategy.name!r}, seed {run.campaign.compute.seed} (kcal/mol)"
+    console.print(table(title, TRANSFORMATION_COLUMNS, transformation_rows(run)))
+    against = "Against the same number of repeats everywhere (kcal/mol)"
+    console.print(table(against, COMPARISON_COLUMNS, comparison_rows(run)))
+    for sentence in conclusions(run):
+        console.print(sentence, soft_wrap=True)
     if saved is not None:
-        yield f"Plot: {saved}"
-
-
-def _state(run: CampaignRun) -> str:
-    match run.end:
-        case CampaignEnd.STALLED:
-            return f"stalled ({'; '.join(run.health.stalled)})"
-        case CampaignEnd.ERROR if run.health.error is not None:
-            return f"error ({run.health.error.message})"
-        case _:
-            return run.end.value
+        console.print(f"Plot: {saved}", soft_wrap=True)

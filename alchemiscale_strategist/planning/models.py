@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -113,6 +113,7 @@ class Specification:
         task_scaling: how weights become counts.
         extends_preference: fraction, 0 to 1, of the created Tasks that extend a completed one.
         sleep_interval: least time between two iterations, up to ten years; a number is taken as seconds.
+        mode_before_pause: while it is paused, the mode to resume; ``None`` otherwise. See :meth:`paused`.
 
     Raises:
         RejectedInputError: names the field, its value and what would be right.
@@ -135,14 +136,40 @@ class Specification:
     task_scaling: TaskScaling = TaskScaling.EXPONENTIAL
     extends_preference: float = 0.0
     sleep_interval: timedelta = timedelta(hours=1)
+    mode_before_pause: StrategyMode | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "mode", checked_choice(StrategyMode, "mode", self.mode))
         put(self, "task_scaling", checked_choice(TaskScaling, "task_scaling", self.task_scaling))
         check_limits(self.max_tasks_per_transformation, self.max_tasks_per_network)
+        # numpy's whole numbers are welcome, and become Python's.
+        put(self, "max_tasks_per_transformation", int(self.max_tasks_per_transformation))
+        if self.max_tasks_per_network is not None:
+            put(self, "max_tasks_per_network", int(self.max_tasks_per_network))
         put(self, "extends_preference", _checked_fraction("extends_preference", self.extends_preference))
         put(self, "sleep_interval", _checked_interval("sleep_interval", self.sleep_interval))
+        if self.mode is not StrategyMode.DISABLED:
+            # Whoever sets a mode has resumed it.
+            put(self, "mode_before_pause", None)
+        elif self.mode_before_pause is not None:
+            put(self, "mode_before_pause", checked_choice(StrategyMode, "mode_before_pause", self.mode_before_pause))
+
+    def paused(self) -> Specification:
+        """Return it disabled, remembering its mode; paused again, or disabled before, it stays as it is.
+
+        >>> Specification(mode="full").paused().resumed().mode
+        <StrategyMode.FULL: 'full'>
+        """
+        if self.mode is StrategyMode.DISABLED:
+            return self
+        return replace(self, mode=StrategyMode.DISABLED, mode_before_pause=self.mode)
+
+    def resumed(self) -> Specification:
+        """Return it in the mode that it had before the pause; not paused it stays as it is."""
+        if self.mode_before_pause is None:
+            return self
+        return replace(self, mode=self.mode_before_pause, mode_before_pause=None)
 
     def __repr__(self) -> str:
         return (

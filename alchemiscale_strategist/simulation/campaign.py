@@ -84,6 +84,7 @@ class Campaign:
         strategy: a native Strategy.
         specification: mode, limits, scaling, interval; ``extends_preference`` must be 0: extensions are not simulated.
         compute: the simulated compute services.
+        truth_from: where the truth comes from, for reports.
         most_passes: the campaign ends unfinished after that many passes.
     """
 
@@ -92,6 +93,7 @@ class Campaign:
     strategy: StrategyPayload
     specification: Specification
     compute: ComputeSettings
+    truth_from: str = ""
     most_passes: int = 10_000
 
     def __post_init__(self) -> None:

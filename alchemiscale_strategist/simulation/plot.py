@@ -13,8 +13,11 @@ from alchemiscale_strategist.planning.tables import html_table
 from alchemiscale_strategist.simulation.campaign import CampaignRun
 from alchemiscale_strategist.simulation.precision import PrecisionModel
 from alchemiscale_strategist.simulation.report import (
+    COMPARISON_COLUMNS,
     TRANSFORMATION_COLUMNS,
     comparison,
+    comparison_rows,
+    conclusions,
     summary,
     transformation_rows,
 )
@@ -123,13 +126,16 @@ def _page(run: CampaignRun, figure: Figure) -> str:
     # An SVG file begins with an XML header, which has no place inside a page.
     svg = drawing.getvalue()[drawing.getvalue().index("<svg") :]
     title = escape(f"{run.campaign.network.name}: a simulated campaign")
-    figures = [{"figure": name, "value": value} for name, value in summary(run).items()]
+    told = "".join(f"<p>{escape(sentence)}</p>" for sentence in conclusions(run))
+    figures = [{"figure": name.replace("_", " "), "value": value} for name, value in summary(run).items()]
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         "<style>body{font-family:sans-serif;margin:2em auto;max-width:60em}table{border-collapse:collapse;margin:1em 0}"
-        "td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}svg{max-width:100%;height:auto}</style>"
-        f"</head><body><h1>{title}</h1>{svg}"
-        f"{html_table(('figure', 'value'), figures, caption='Summary')}"
-        f"{html_table(TRANSFORMATION_COLUMNS, transformation_rows(run), caption='Transformations')}"
+        "td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}svg{max-width:100%;height:auto}"
+        "caption{text-align:left;font-weight:bold}</style>"
+        f"</head><body><h1>{title}</h1>{told}{svg}"
+        f"{html_table(COMPARISON_COLUMNS, comparison_rows(run), caption='Against equal repeats (kcal/mol)')}"
+        f"{html_table(TRANSFORMATION_COLUMNS, transformation_rows(run), caption='Transformations (kcal/mol)')}"
+        f"{html_table(('figure', 'value'), figures, caption='Figures (energies in kcal/mol)')}"
         "</body></html>\n"
     )

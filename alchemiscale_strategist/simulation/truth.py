@@ -57,10 +57,12 @@ def truth_from_results(
     Raises:
         RejectedInputError: a Transformation has fewer than two repeats.
     """
+    # All spreads first: they tell who has too few repeats.
+    spreads = {edge.key: _spread(edge.name, results.of(edge.key)) for edge in network.transformations}
     return {
         edge.key: TransformationTruth(
             free_energy=fmean(repeat.estimate for repeat in results.of(edge.key)),
-            spread=_spread(edge.name, results.of(edge.key)),
+            spread=spreads[edge.key],
             reported_uncertainty=_mean_uncertainty(results.of(edge.key)),
             hours=hours.get(edge.leg, _OTHER_LEG_HOURS),
         )

@@ -377,7 +377,6 @@ class ProposalRunnerContract:
         assert error.remedy
         _goes_on(runner)
 
-
     def test_nonsense_that_cannot_be_printed_is_the_strategys_fault(self, runner: ProposalRunner) -> None:
         """The message need not show it."""
         assert _error(runner, _request("nonsensical", what=_UNPRINTABLE)).remedy

@@ -55,7 +55,7 @@ def test_simulate_says_the_same_in_json():
 def test_simulate_reads_networks_and_results_of_our_own(data, tmp_path):
     done = run("simulate", data / "small_network.json", "--json", "--store", tmp_path / "kept.sqlite")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["truth"] == "made up from seed 0"
+    assert json.loads(done.stdout)["summary"]["truth"] == "made up from seed 0"
     again = run("simulate", data / "small_network.json", "--store", tmp_path / "kept.sqlite")
     assert again.exit_code == 2
     assert "kept.sqlite" in again.output

@@ -26,7 +26,6 @@ _PASSING = frozenset(
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
     }
 )
 """What may be well again later; anything else is a mistake of ours and better seen than tried again."""
@@ -117,7 +116,11 @@ def _told(path: Path | str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in _PASSING:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_READONLY:
+            remedy = "Give yourself the right to write to it."
+            raise RejectedFileError("may not be written to", path=path, remedy=remedy) from error
+        if code not in _PASSING:
             raise
         raise TransientError(f"the store {path} cannot be used right now: {error}") from error
     except sqlite3.DatabaseError as error:
@@ -193,11 +196,5 @@ def _check_or_create(connection: sqlite3.Connection, path: Path | str) -> None:
     if version != SCHEMA_VERSION:
         problem = f"has schema version {version}, this package reads version {SCHEMA_VERSION}"
         raise RejectedFileError(problem, path=path, remedy="Use the version of alchemiscale-strategist that wrote it.")
-    try:
-        # SQLite opens a file that may not be written to without a word: better to hear it now than at the first pass.
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
-            remedy = "Give yourself the right to write to it."
-            raise RejectedFileError("may not be written to", path=path, remedy=remedy) from error
-        raise
+    # SQLite opens a file that may not be written to without a word: better to hear it now than at the first pass.
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -48,6 +48,7 @@ def specification_to_row(specification: Specification) -> Row:
         "task_scaling": specification.task_scaling.value,
         "extends_preference": specification.extends_preference,
         "sleep_interval": interval_to_micros(specification.sleep_interval),
+        "mode_before_pause": None if specification.mode_before_pause is None else specification.mode_before_pause.value,
     }
 
 

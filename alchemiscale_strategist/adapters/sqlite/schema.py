@@ -50,6 +50,7 @@ CREATE TABLE strategy (
     task_scaling                  TEXT NOT NULL,
     extends_preference            REAL NOT NULL,
     sleep_interval                INTEGER NOT NULL,
+    mode_before_pause             TEXT,
     edited_at                     INTEGER,
     status                        TEXT NOT NULL,
     iterations                    INTEGER NOT NULL,
