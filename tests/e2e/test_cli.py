@@ -19,13 +19,13 @@ def run(*arguments, **options):
     return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
 
 
-def run_process(*arguments):
+def run_process(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-c", "from alchemiscale_strategist.cli import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", **environment},
     )
 
 
@@ -231,3 +231,50 @@ def test_the_unusual_is_told_in_one_sentence_too(data, arguments):
     done = run(*(argument.format(data=data) for argument in arguments))
     assert done.exit_code == 2
     assert done.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_too_few_results_to_draw_like_are_told_with_the_transformation(data, tmp_path, kept):
+    """A campaign that has only begun is what people have."""
+    header, *rows = (data / "small_results.csv").read_text(encoding="utf-8").splitlines()
+    name = rows[0].split(",")[0]
+    others = [row for row in rows if row.split(",")[0] != name]
+    own = [row for row in rows if row.split(",")[0] == name][:kept]
+    results = tmp_path / "results.csv"
+    results.write_text("\n".join([header, *others, *own]) + "\n", encoding="utf-8")
+    done = run_process("simulate", data / "small_network.json", "--results", results)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert f"got {kept}, expected at least 2 repeats" in done.stderr
+
+
+def test_an_encoding_without_dashes_is_no_reason_to_fail(data):
+    done = run_process(
+        "plan", "--network", data / "small_edges.csv", "--strategy", "uniform", PYTHONIOENCODING="ascii", PYTHONUTF8="0"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Tasks to run" in done.stdout
+
+
+def test_a_setting_given_twice_is_refused(data):
+    arguments = ("--setting", "max_runs=2", "--setting", "max_runs=3")
+    done = run("plan", "--network", data / "small_edges.csv", *arguments)
+    assert done.exit_code == 2
+    assert "only once" in done.stderr
+
+
+def test_the_page_says_where_its_truth_comes_from(data, tmp_path):
+    page = tmp_path / "campaign.html"
+    done = run("simulate", data / "small_network.json", "--seed", "7", "--plot", page)
+    assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert "Truth: made up from seed 7." in text
+    assert "3 repeats everywhere" in text
+    assert text.count("kcal/mol") >= 4
+
+
+def test_the_package_can_be_run_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "alchemiscale_strategist", "--version"], capture_output=True, text=True, check=True
+    )
+    assert "version" in done.stdout

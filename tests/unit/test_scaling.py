@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alchemiscale_strategist import InvalidWeightsError, RejectedInputError, normalize_weights, weights_to_counts
+from alchemiscale_strategist import (
+    InvalidWeightsError,
+    RejectedInputError,
+    Specification,
+    StrategyMode,
+    normalize_weights,
+    weights_to_counts,
+)
 
 JUST_BELOW_1 = math.nextafter(1, 0)
 WEIGHTS = [0, 1e-9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, JUST_BELOW_1, 1]
@@ -354,3 +362,22 @@ def test_other_bad_arguments_are_rejected_by_name(field, value):
         weights_to_counts({"a": 1.0}, **arguments)
     assert caught.value.field == field
     assert caught.value.value is value
+
+
+def test_numpys_whole_numbers_are_limits():
+    assert weights_to_counts({"a": 1.0}, max_tasks_per_transformation=np.int64(3)) == {"a": 3}
+    specification = Specification(max_tasks_per_transformation=np.int64(3), max_tasks_per_network=np.int32(7))
+    assert type(specification.max_tasks_per_transformation) is type(specification.max_tasks_per_network) is int
+    with pytest.raises(RejectedInputError, match="at most 10000"):
+        Specification(max_tasks_per_transformation=10_001)
+
+
+def test_pausing_remembers_the_mode():
+    full = Specification(mode="full")
+    assert full.paused().mode is StrategyMode.DISABLED
+    assert full.paused().paused().resumed() == full
+    assert full.resumed() == full
+    disabled = Specification(mode="disabled")
+    assert disabled.paused().resumed() == disabled
+    # Whoever sets a mode has resumed it.
+    assert replace(full.paused(), mode="partial").mode_before_pause is None
