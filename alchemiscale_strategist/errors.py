@@ -23,6 +23,7 @@ __all__ = [
     "SupersededError",
     "TransientError",
     "UnknownNetworkError",
+    "shown",
 ]
 
 
@@ -76,7 +77,7 @@ class RejectedInputError(StrategistError, ValueError):
     """
 
     def __init__(self, *, field: str, value: object, expected: str, remedy: str = "") -> None:
-        super().__init__(f"{field}: got {_shown(value)}, expected {expected}", remedy=remedy)
+        super().__init__(f"{field}: got {shown(value)}, expected {expected}", remedy=remedy)
         self.field = field
         self.value = value
         self.expected = expected
@@ -127,6 +128,10 @@ class MissingDependencyError(StrategistError):
         self.extra = extra
 
 
-def _shown(value: object, limit: int = 120) -> str:
-    text = repr(value)
+def shown(value: object, limit: int = 120) -> str:
+    """A value in an error message: as it is, but not endlessly, and whatever its class makes of ``repr``."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a Strategy's own class may do anything
+        return f"<{type(value).__name__} that cannot be printed>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

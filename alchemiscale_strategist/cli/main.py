@@ -9,9 +9,15 @@ from typing import Any
 import click
 
 from alchemiscale_strategist.cli.completion import completion
+from alchemiscale_strategist.cli.edits import drop, pause, resume, set_, wake
+from alchemiscale_strategist.cli.explain import explain
+from alchemiscale_strategist.cli.history import history
 from alchemiscale_strategist.cli.network import network
 from alchemiscale_strategist.cli.plan import plan
+from alchemiscale_strategist.cli.serve import serve
 from alchemiscale_strategist.cli.simulate import simulate
+from alchemiscale_strategist.cli.status import health, status
+from alchemiscale_strategist.cli.submit import submit
 from alchemiscale_strategist.errors import (
     MissingDependencyError,
     RejectedFileError,
@@ -64,4 +70,8 @@ def main() -> None:
 main.add_command(completion)
 main.add_command(network)
 main.add_command(plan)
+main.add_command(serve)
 main.add_command(simulate)
+
+for _command in (submit, status, health, pause, resume, wake, set_, drop, history, explain):
+    main.add_command(_command)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import TypeVar, assert_never
 
 from alchemiscale_strategist.checks import checked_choice, is_finite_number
-from alchemiscale_strategist.errors import InvalidWeightsError, RejectedInputError
+from alchemiscale_strategist.errors import InvalidWeightsError, RejectedInputError, shown
 from alchemiscale_strategist.planning.apportionment import EQUAL_WITHIN, apportion_equalized, equalize_weights
 from alchemiscale_strategist.planning.models import TaskScaling, check_limits
 
@@ -151,14 +151,14 @@ def check_keys(weights: Mapping[Key, float | None], transformations: Collection[
     for key in weights:
         if key not in known:
             raise InvalidWeightsError(
-                f"the Strategy gave a weight to {key!r}, which is no Transformation of the network"
+                f"the Strategy gave a weight to {shown(key)}, which is no Transformation of the network"
             )
 
 
 def _checked_weight(key: Hashable, weight: object) -> float:
     if is_finite_number(weight) and weight >= 0:
         return float(weight)
-    raise InvalidWeightsError(f"the weight of {key!r} is {weight!r}, expected None or a finite number ≥ 0")
+    raise InvalidWeightsError(f"the weight of {shown(key)} is {shown(weight)}, expected None or a finite number ≥ 0")
 
 
 def check_normalized(key: Hashable, weight: float | None) -> None:
