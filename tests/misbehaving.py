@@ -244,7 +244,7 @@ def writes_an_answer():
     """Well framed, but no JSON."""
     for number in range(3, 256):
         with contextlib.suppress(OSError):
-            os.write(number, (7).to_bytes(8, "big") + b"+{]]][[")
+            os.write(number, (40).to_bytes(8, "big") + b"+" * 40)
     threading.Event().wait(FOR_EVER)
 
 
@@ -334,6 +334,14 @@ def leaves_a_daemon_and_waits(self):
 @strategy()
 def forks_and_both_return():
     os.fork()
+
+
+@strategy()
+def forks_and_the_copy_raises():
+    """Before the original has an answer."""
+    if os.fork() == 0:
+        raise ValueError("I am not the one")
+    time.sleep(0.2)
 
 
 @strategy()

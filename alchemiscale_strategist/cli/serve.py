@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,7 @@ from alchemiscale_strategist.service import Service, ServiceSettings
 __all__ = ["serve"]
 
 _MEBIBYTE = 2**20
+_LOOK_FOR_SIGNALS = 0.2  # seconds
 _LEASE_MARGIN = 60.0  # seconds on top of a proposal's time, for reading and applying
 
 
@@ -77,7 +79,7 @@ def serve(
         in_process=in_process,
     ) as service:
         _stop_on_signals(service)
-        service.run()
+        _run_in_thread(service)
 
 
 def _seconds(value: float) -> timedelta:
@@ -86,6 +88,15 @@ def _seconds(value: float) -> timedelta:
     except (OverflowError, ValueError):
         # Refused by whoever takes it, who names the field.
         return timedelta.max
+
+
+def _run_in_thread(service: Service) -> None:
+    """Run the service where it cannot keep signals waiting: a store that waits for a lock does so in C."""
+    with ThreadPoolExecutor(1, thread_name_prefix="service") as thread:
+        running = thread.submit(service.run)
+        while not running.done():
+            wait([running], timeout=_LOOK_FOR_SIGNALS)
+    running.result()
 
 
 def _stop_on_signals(service: Service) -> None:
