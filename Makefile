@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test check docs bench campaign clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -26,8 +26,12 @@ docs: $(VENV)/.installed-dev ## Build the documentation with warnings as errors,
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b doctest docs docs/_build/doctest
 	@echo "The documentation is in docs/_build/html/index.html"
 
-bench: $(VENV)/.installed-dev ## Measure how long planning takes
+bench: $(VENV)/.installed-dev ## Measure how long planning takes, and how late passes are beside Strategies that misbehave
 	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/isolation.py
+
+campaign: $(VENV)/.installed-dev ## Kill and stop services until it counts: SEED=… repeats a schedule
+	$(BIN)/python -m tests.campaign --kills 1000 --stops 50 $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove the virtual environment and everything that was built
 	rm -rf $(VENV) docs/_build build dist

@@ -27,6 +27,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgut
 from alchemiscale_strategist.testing.compute import ComputeStoreContract
 from alchemiscale_strategist.testing.reconcile import ReconcileStoreContract
 from alchemiscale_strategist.testing.results import ResultSourceContract
+from alchemiscale_strategist.testing.runners import RUNNER_STRATEGIES, ProposalRunnerContract
 from alchemiscale_strategist.testing.specification import SpecificationStoreContract
 from alchemiscale_strategist.testing.worlds import (
     ComputeWorld,
@@ -41,9 +42,11 @@ from alchemiscale_strategist.testing.worlds import (
 )
 
 __all__ = [
+    "RUNNER_STRATEGIES",
     "ComputeStoreContract",
     "ComputeWorld",
     "MovableClock",
+    "ProposalRunnerContract",
     "ReconcileStoreContract",
     "ResultKey",
     "ResultSourceContract",

@@ -243,7 +243,11 @@ def test_no_more_weights_are_read_than_there_can_be(runner):
 
 
 def test_weights_are_made_plain():
-    assert plain_weights({"a": 1, "b": None, "c": 2.5}, {"a", "b", "c"}) == {"a": 1.0, "b": None, "c": 2.5}
+    own_text, own_number = type("Text", (str,), {}), type("Number", (float,), {})
+    weights = plain_weights({own_text("a"): 1, "b": None, "c": own_number(2.5)}, {"a", "b", "c"})
+    assert weights == {"a": 1.0, "b": None, "c": 2.5}
+    assert [type(key) for key in weights] == [str] * 3
+    assert [type(weight) for weight in weights.values()] == [float, type(None), float]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +279,7 @@ def test_a_forged_answer_is_not_believed(single, tmp_path, answer):
 
 def test_an_endless_forged_answer_is_not_read_to_its_end(single, tmp_path):
     (tmp_path / "answer").write_bytes(b"[" * 2**24)
-    assert failure(single, "forges_an_answer", tmp_path).error_type == "WorkerDied"
+    assert "closed or damaged its connection" in str(failure(single, "forges_an_answer", tmp_path))
     assert propose(single, "behaves") == HEALTHY
 
 
@@ -358,12 +362,12 @@ def test_a_worker_has_no_files_but_its_own(single, tmp_path):
 
 
 def test_signals_to_the_whole_service_do_not_end_a_proposal(runner, tmp_path):
-    with in_the_background(functools.partial(propose, runner, "takes_its_time", tmp_path)) as (running,):
-        told = told_by(runner, tmp_path)
+    with in_the_background(functools.partial(propose, runner, "waits_for_a_note", tmp_path)) as (running,):
+        worker = int(note(tmp_path, "started"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            os.kill(told["pid"], number)
+            os.kill(worker, number)
+        (tmp_path / "go on").touch()
         assert running.result(PATIENCE) == HEALTHY
-    assert told_by(runner, tmp_path)["pid"] in family_of(os.getpid())
 
 
 # Several at once

@@ -113,8 +113,8 @@ class ProcessPoolRunner:
 
     It contains faults, not attacks: a worker has the service's user id, its network and its files. Between two
     proposals a worker is looked at from outside, and replaced when threads, processes, files, signal handlers,
-    environment, directory or memory are not what they were, and after every failure. What a Strategy changed *within*
-    Python's modules stays for the next one, unless ``max_tasks_per_worker`` is 1.
+    environment, directory or memory are not what they were, and when a Strategy ran out of memory or wanted to exit.
+    What one changed *within* Python's modules stays for the next one, unless ``max_tasks_per_worker`` is 1.
 
     Args:
         workers: how many proposals run at once, ≥ 1; each place takes two processes.
