@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import pytest
 from hypothesis import settings
@@ -77,11 +78,17 @@ from alchemiscale_strategist.testing.worlds import ResultKey, StoreWorld, Strate
 
 __all__ = ["OpenWorld", "StateMachineContract", "StoreMachine"]
 
-OpenWorld = Callable[[], AbstractContextManager[StoreWorld]]
-"""Opens an empty world; closing it ends everything in it.
 
-The same steps have to give the same keys of Tasks and results, or hypothesis cannot repeat what it found.
-"""
+class OpenWorld(Protocol):
+    """Opens an empty world; closing it ends everything in it.
+
+    The same steps have to give the same keys of Tasks and results, or hypothesis cannot repeat what it found.
+    """
+
+    def __call__(self) -> AbstractContextManager[StoreWorld]:
+        """Open it."""
+        ...
+
 
 _EXAMPLES = "STRATEGIST_MACHINE_EXAMPLES"
 _STEPS = "STRATEGIST_MACHINE_STEPS"
