@@ -96,7 +96,7 @@ def test_services_that_are_killed_and_stopped_lose_and_overstep_nothing(tmp_path
     ],
 )
 def test_a_store_that_does_not_check_claims_is_found_out(tmp_path, seed, without, only, found):
-    options = ["--seconds", "8", "--edits", "10", "--only", only, "--without", *without]
+    options = ["--seconds", "5", "--edits", "10", "--only", only, "--without", *without]
     status, lines, (kills, _, _, violations) = run_campaign(tmp_path, *options, *seed)
     assert status == 1
     assert kills == 0

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -429,10 +429,20 @@ def test_what_another_program_stored_is_told_and_shown(campaign):
 # status --watch
 
 
+@contextmanager
 def start(*arguments, **options):
-    code = "from alchemiscale_strategist.cli import main; main()"
+    """A process that hears of Ctrl-C, even where whoever runs the tests does not."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from alchemiscale_strategist.cli import main; main()"
+    )
     environment = {**os.environ, "COLUMNS": "150", "TERM": "xterm"}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True, env=environment, **options)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, text=True, env=environment, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(("flags", "again"), [([], HEADER), (["--json"], '{"store"')])

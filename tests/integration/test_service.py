@@ -1,6 +1,5 @@
 """The service on a real SQLite file: side by side, slow, failing, stopped, superseded; and what it says of all that."""
 
-import itertools
 import sys
 import threading
 import traceback
@@ -270,52 +269,58 @@ def test_two_services_share_the_work(world):
 # In time
 
 
-def test_a_network_runs_exactly_once_an_interval(make_world):
-    clock = ManualClock(START)
-    world = make_world(clock)
-    networks = world.add(5)
-    asked = threading.Condition()
-    empty = [0]
+class Quiet:
+    """Sees to it that services have looked again and again without finding anything due."""
 
-    def counting(store):
+    def __init__(self):
+        self._in_vain = 0
+        self._looked = threading.Condition()
+
+    def watched(self, store):
         def claim_due(**options):
             claims = store.claim_due(**options)
-            if not claims:
-                with asked:
-                    empty[0] += 1
-                    asked.notify_all()
+            with self._looked:
+                self._in_vain += not claims
+                self._looked.notify_all()
             return claims
 
         return Wrapped(store, claim_due=claim_due)
 
-    def iterations_once_nothing_is_due():
-        with asked:
-            enough = empty[0] + 12
-            assert asked.wait_for(lambda: empty[0] >= enough, timeout=PATIENCE)
+    def wait(self):
+        with self._looked:
+            enough = self._in_vain + 12
+            assert self._looked.wait_for(lambda: self._in_vain >= enough, timeout=PATIENCE)
+
+
+def test_a_network_runs_exactly_once_an_interval(make_world):
+    world, quiet = make_world(ManualClock(START)), Quiet()
+    networks = world.add(5)
+
+    def iterations():
+        quiet.wait()
         return [world.health(network).iterations for network in networks]
 
-    services = [world.service(store=counting(world.open()), owner=owner) for owner in ("first", "second")]
+    services = [world.service(store=quiet.watched(world.open()), owner=owner) for owner in ("first", "second")]
     with world.running(*services):
         for number in range(1, 4):
             world.log.wait_for("pass_ended", 5 * number, result="applied")
-            assert iterations_once_nothing_is_due() == [number] * 5
-            clock.advance(HOUR - INSTANT)
-            assert iterations_once_nothing_is_due() == [number] * 5
-            clock.advance(INSTANT)
+            assert iterations() == [number] * 5
+            world.clock.advance(HOUR - INSTANT)
+            assert iterations() == [number] * 5
+            world.clock.advance(INSTANT)
     assert {event["result"] for event in world.log.all("pass_ended")} == {"applied"}
 
 
 def test_the_services_own_interval_holds_too(make_world):
-    world = make_world(ManualClock(START))
+    world, quiet = make_world(ManualClock(START)), Quiet()
     (network,) = world.add(1, AT_ONCE)
-    with world.running(world.service(minimum_interval=HOUR)):
+    with world.running(world.service(store=quiet.watched(world.open()), minimum_interval=HOUR)):
         for number in range(1, 4):
             world.log.wait_for("pass_ended", number, result="applied")
-            world.clock.advance(HOUR)
-        world.log.wait_for("pass_ended", 4, result="applied")
-    assert world.health(network).iterations == 4
-    times = [record.at for record in world.store.iterations(network)]
-    assert all(late - early >= HOUR for late, early in itertools.pairwise(times))
+            world.clock.advance(HOUR - INSTANT)
+            quiet.wait()
+            assert world.health(network).iterations == number
+            world.clock.advance(INSTANT)
 
 
 # Failures
