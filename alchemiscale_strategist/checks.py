@@ -9,7 +9,7 @@ from typing import TypeGuard, TypeVar
 
 from alchemiscale_strategist.errors import RejectedInputError
 
-__all__ = ["check_number", "check_whole_number", "checked_choice", "is_finite_number"]
+__all__ = ["can_be_encoded", "check_number", "check_whole_number", "checked_choice", "is_finite_number"]
 
 _MOST = 2**53  # exact in every arithmetic, JSON and database
 
@@ -74,3 +74,12 @@ def is_finite_number(value: object) -> TypeGuard[float]:
         return math.isfinite(value)
     except OverflowError:  # a whole number beyond the range of a float
         return False
+
+
+def can_be_encoded(text: str) -> bool:
+    """Whether a text can be written as UTF-8: JSON can spell half a surrogate pair, which no file or database takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

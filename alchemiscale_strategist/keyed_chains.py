@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alchemiscale_strategist.bounded_json import JsonValue
+from alchemiscale_strategist.checks import can_be_encoded
 from alchemiscale_strategist.errors import RejectedFileError
 
 __all__ = ["ChainEntry", "KeyedChain", "shown"]
@@ -76,7 +77,7 @@ class KeyedChain:
         name = entry.fields.get("name")
         if name is None:
             return ""
-        if isinstance(name, str) and _can_be_encoded(name):
+        if isinstance(name, str) and can_be_encoded(name):
             return name.strip()
         raise self.refusal(entry, f"has the 'name' {shown(name)}, expected text or null")
 
@@ -116,15 +117,6 @@ def _no_chain(path: Path, document: JsonValue) -> RejectedFileError:
         found = f"is {shown(document)}"
     expected = "expected a keyed chain of gufe: a list of pairs of a key and an object, that object last"
     return RejectedFileError(f"{found}, {expected}", path=path, remedy=remedy)
-
-
-def _can_be_encoded(text: str) -> bool:
-    # JSON can spell half a surrogate pair, which no file or database takes.
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def shown(value: JsonValue, limit: int = 80) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from alchemiscale_strategist.checks import checked_choice
+from alchemiscale_strategist.checks import can_be_encoded, checked_choice
 from alchemiscale_strategist.errors import RejectedInputError, StrategyError, TransientError
 from alchemiscale_strategist.networks import NetworkGraph
 from alchemiscale_strategist.planning.health import StrategyHealth
@@ -81,11 +81,9 @@ class StrategyPayload:
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", checked_choice(StrategyKind, "kind", self.kind))
         for field, value in (("name", self.name), ("content", self.content)):
-            try:
-                value.encode()
-            except UnicodeEncodeError:
+            if not can_be_encoded(value):
                 expected = "text without half of a surrogate pair, which no database takes"
-                raise RejectedInputError(field=field, value=value, expected=expected) from None
+                raise RejectedInputError(field=field, value=value, expected=expected)
 
     @classmethod
     def native(cls, name: str, settings: Mapping[str, object] | None = None) -> StrategyPayload:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from alchemiscale_strategist.bounded_json import JsonValue
+from alchemiscale_strategist.checks import can_be_encoded
 from alchemiscale_strategist.payloads.codecs import (
     CUSTOM,
     PLAIN_CODECS,
@@ -77,7 +78,7 @@ class Walk:
                 for position, item in enumerate(value):
                     self.value(item, place.at(position), may_refer=may_refer)
             case str():
-                if not _can_be_encoded(value):
+                if not can_be_encoded(value):
                     raise not_json(f"has half of a surrogate pair in {place}")
             case int() | float() | None:
                 pass
@@ -184,11 +185,3 @@ def _class_not_allowed(name: Name, place: Place) -> RejectedPayloadError:
 
 def _unexpected(name: str, place: Place, found: str, expected: str) -> RejectedPayloadError:
     return refusal(RefusalReason.UNEXPECTED_FIELD, place, found, expected, offender=name)
-
-
-def _can_be_encoded(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from alchemiscale_strategist.adapters.clock import ManualClock
@@ -126,6 +127,11 @@ class CampaignRun:
     health: StrategyHealth
     observation: Observation
     results: NetworkResults
+
+    @cached_property
+    def precision(self) -> PrecisionModel:
+        """What the campaign's precision is judged by."""
+        return PrecisionModel(self.campaign.network, self.campaign.truth)
 
     @property
     def final(self) -> Progress:

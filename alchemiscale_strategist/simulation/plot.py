@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from alchemiscale_strategist.errors import MissingDependencyError, RejectedInputError
 from alchemiscale_strategist.planning.tables import html_table
 from alchemiscale_strategist.simulation.campaign import CampaignRun
-from alchemiscale_strategist.simulation.precision import PrecisionModel
 from alchemiscale_strategist.simulation.report import (
     COMPARISON_COLUMNS,
     TRANSFORMATION_COLUMNS,
@@ -108,9 +107,7 @@ def _figure(run: CampaignRun) -> Figure:
     if course:
         axes.plot(course[-1].gpu_hours, course[-1].standard_error, "D", color="#0b6e99", label=f"end: {run.end.value}")
     axes.set_xlabel("compute (GPU hours)")
-    axes.set_ylabel(
-        f"expected standard error, rms over {PrecisionModel(run.campaign.network, run.campaign.truth).nodes} (kcal/mol)"
-    )
+    axes.set_ylabel(f"expected standard error, rms over {run.precision.nodes} (kcal/mol)")
     axes.set_title(f"{run.campaign.network.name}: uncertainty against compute")
     axes.margins(0.1)
     axes.set_xlim(left=0)

@@ -10,7 +10,7 @@ from typing import Any
 
 from alchemiscale_strategist.planning.models import TaskStatus
 from alchemiscale_strategist.simulation.campaign import CampaignEnd, CampaignRun
-from alchemiscale_strategist.simulation.precision import EqualRepeats, PrecisionModel, equal_repeats
+from alchemiscale_strategist.simulation.precision import EqualRepeats, equal_repeats
 
 __all__ = [
     "COMPARISON_COLUMNS",
@@ -68,7 +68,7 @@ def sampling_error(run: CampaignRun) -> float:
         for key, repeats in run.results.items()
     }
     counts = {key: len(repeats) for key, repeats in run.results.items()}
-    found = PrecisionModel(campaign.network, campaign.truth).sampling_errors(errors, counts)
+    found = run.precision.sampling_errors(errors, counts)
     mean = fmean(error**2 for error in found) if found else math.nan
     return math.inf if math.isnan(mean) else math.sqrt(mean)
 
@@ -93,7 +93,7 @@ def summary(run: CampaignRun) -> Mapping[str, Any]:
         "tasks_completed": final.tasks_completed,
         "failures": run.failures,
         "gpu_hours": final.gpu_hours,
-        "nodes": PrecisionModel(campaign.network, campaign.truth).nodes,
+        "nodes": run.precision.nodes,
         "standard_error": _finite(final.standard_error),
         "sampling_error": _finite(sampling_error(run)),
         "equal_repeats": None,
